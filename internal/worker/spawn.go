@@ -1,0 +1,108 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Binary is an executable that was opened once, so that an upgrade under a
+// running daemon cannot mix versions: workers are exec'd by this descriptor.
+type Binary struct {
+	Path string
+	fd   int
+}
+
+// highFD keeps the descriptor out of the range that os/exec shuffles in a child.
+const highFD = 500
+
+// OpenBinary opens the executable at path.
+func OpenBinary(path string) (*Binary, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	fd, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, highFD)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return &Binary{Path: path, fd: fd}, nil
+}
+
+// Self opens the executable that runs now, even if its file was replaced.
+func Self() (*Binary, error) { return OpenBinary("/proc/self/exe") }
+
+// Close closes the descriptor; running workers do not need it.
+func (b *Binary) Close() error { return unix.Close(b.fd) }
+
+// Spawner forks workers from one OS thread that lives until Close, because a
+// child's parent-death signal follows the thread that forked it.
+type Spawner struct {
+	jobs chan func()
+	done chan struct{}
+}
+
+// NewSpawner starts the thread.
+func NewSpawner() *Spawner {
+	s := &Spawner{jobs: make(chan func()), done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		for f := range s.jobs {
+			f()
+		}
+	}()
+	return s
+}
+
+// Close ends the thread, and with it by SIGKILL every worker that still lives:
+// end the workers first.
+func (s *Spawner) Close() {
+	close(s.jobs)
+	<-s.done
+}
+
+// start starts cmd on the spawner's thread.
+func (s *Spawner) start(cmd *exec.Cmd) error {
+	res := make(chan error, 1)
+	s.jobs <- func() { res <- cmd.Start() }
+	return <-res
+}
+
+// command is the child's command line: argv tells nothing but the kind and the
+// parent's pid, which the child compares to see that it was not orphaned before
+// the parent-death signal was set.
+func command(b *Binary, args []string, sock *os.File, env []string) *exec.Cmd {
+	return &exec.Cmd{
+		Path:        "/proc/self/fd/" + strconv.Itoa(b.fd),
+		Args:        append(append([]string{"edge-agent-worker"}, args...), "--parent="+strconv.Itoa(os.Getpid())),
+		Env:         env,
+		ExtraFiles:  []*os.File{sock}, // becomes 3
+		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true},
+	}
+}
+
+// exitText says in words how a process ended.
+func exitText(st *os.ProcessState, err error) string {
+	var ws syscall.WaitStatus
+	ok := false
+	if st != nil {
+		ws, ok = st.Sys().(syscall.WaitStatus)
+	}
+	switch {
+	case ok && ws.Signaled():
+		return "killed by " + unix.SignalName(ws.Signal())
+	case ok && ws.Exited():
+		return "exit status " + strconv.Itoa(ws.ExitStatus())
+	case err != nil && !errors.Is(err, os.ErrProcessDone):
+		return err.Error()
+	}
+	return "ended"
+}
