@@ -2,9 +2,12 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+MAKEFLAGS += --no-print-directory
 
 ARCH := $(shell dpkg --print-architecture 2>/dev/null || uname -m)
 CACHE := $(CURDIR)/build/cache
+# Which OpenCV the release builds are for: 406 (Debian 12) or 410 (Debian 13).
+OPENCV ?= 406
 
 # Some installations of Go ship "local", which would refuse the toolchain that go.mod pins.
 export GOTOOLCHAIN := auto
@@ -12,21 +15,80 @@ export CGO_ENABLED := 1
 export PKG_CONFIG_PATH := $(CACHE)/opencv/$(ARCH)$(if $(PKG_CONFIG_PATH),:$(PKG_CONFIG_PATH))
 # GoCV's own tags: only the modules that are named are compiled; core, imgproc and imgcodecs always are.
 GO_TAGS := gocv_specific_modules,gocv_videoio
-export GOFLAGS := $(strip $(filter-out -tags=%,$(GOFLAGS)) -tags=$(GO_TAGS))
+# The version is set by build/build.sh; asking git in every build would only fail where git refuses a folder.
+export GOFLAGS := $(strip $(filter-out -tags=% -buildvcs=%,$(GOFLAGS)) -buildvcs=false -tags=$(GO_TAGS))
 
-.PHONY: help
+.PHONY: help setup runtime build run watch test lint bench fresh-check arm64 amd64 \
+	clip model references completion env clean distclean go opencv setup-run
+
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-.PHONY: env
-env: opencv ## exports for a shell of your own: eval "$$(make -s env)"
+run: build ## set up, build, and classify the demo clip with a broker of its own
+	@exec bin/edge-agent run -c config.yaml --source models/demo/demo.mp4 --data-dir build/run --any-port
+
+watch: ## show the messages of the agent that `make run` started
+	@build/watch.sh
+
+build: go setup-run runtime opencv ## build bin/edge-agent and bin/edge-agent-capture
+	@build/build.sh bin
+
+test: go ## set up and run every test, the linters and the arm64 build
+	@build/test.sh
+
+lint: build ## golangci-lint (pinned) and the rules for files
+	@build/lint.sh
+
+bench: build ## compare speed with the raw loops and with Python
+	@build/bench/run.sh
+
+fresh-check: ## `make run` and `make test` in a minimal Debian 12 (needs root)
+	@build/fresh-check.sh
+
+arm64: go ## cross-compile both binaries into build/out/arm64 (OPENCV=406 or 410)
+	@build/release.sh arm64 $(OPENCV)
+
+amd64: go ## the same for amd64
+	@build/release.sh amd64 $(OPENCV)
+
+model: ## remake the default model
+	@zoo/make.sh model
+
+clip: ## remake the demo clip
+	@zoo/make.sh clip
+
+references: ## remake the reference answers that the tests compare with
+	@zoo/make.sh references
+
+completion: build ## shell completion for bash, zsh and fish into build/out/completion
+	@mkdir -p build/out/completion
+	@for shell in bash zsh fish; do \
+		bin/edge-agent completion $$shell >build/out/completion/edge-agent.$$shell || exit; \
+	done
+
+setup: ## install the system packages that are missing (by apt; root or sudo)
+	@build/setup.sh test
+
+runtime: setup-run ## fetch the pinned LiteRT runtime (checked by sha256)
+	@build/runtime.sh $(ARCH)
+
+env: opencv ## exports for a shell of your own: eval "$(make -s env)"
 	@printf 'export %s=%q\n' GOTOOLCHAIN "$$GOTOOLCHAIN" CGO_ENABLED "$$CGO_ENABLED" \
 		PKG_CONFIG_PATH "$$PKG_CONFIG_PATH" GOFLAGS "$$GOFLAGS"
 
-.PHONY: opencv
-opencv:
-	@build/opencv.sh $(ARCH)
+clean: ## remove what was built; downloads stay
+	@rm -rf bin build/out build/run
 
-.PHONY: runtime
-runtime: ## fetch the pinned LiteRT runtime (checked by sha256)
-	@build/runtime.sh $(ARCH)
+distclean: clean ## remove downloads as well
+	@rm -rf build/cache
+
+# Steps of the targets above.
+
+go:
+	@build/check-go.sh
+
+setup-run:
+	@build/setup.sh run
+
+opencv: setup-run
+	@build/opencv.sh $(ARCH)

@@ -28,6 +28,15 @@ retry() {
 	return 1
 }
 
+# quietly COMMAND...: shows its output only when it fails.
+quietly() {
+	local output
+	if ! output=$("$@" 2>&1); then
+		say "$output"
+		return 1
+	fi
+}
+
 # has_sha256 FILE SUM: whether FILE is there and has that sum.
 has_sha256() {
 	[ -f "$1" ] && [ "$(sha256sum "$1" | cut -d' ' -f1)" = "$2" ]

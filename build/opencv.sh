@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Makes the two files that Debian ships only inside libopencv-dev (349 packages): opencv4.pc and an
-# opencv_modules.hpp that names just the four modules in use. They go to build/cache/opencv/ARCH, found by
-# PKG_CONFIG_PATH and before the system's headers, so nothing of the system is written.
+# opencv_modules.hpp that names just the four modules in use. They are found by pkg-config and before the
+# packaged headers, so nothing of the system is written.
 #
-#   build/opencv.sh ARCH [SYSROOT]      SYSROOT: where packages were unpacked, default the system itself
+#   build/opencv.sh ARCH             for the system's own packages, into build/cache/opencv/ARCH
+#   build/opencv.sh ARCH SYSROOT     for packages unpacked in SYSROOT, into the folder overlay beside it
 
 . "$(dirname "$0")/lib.sh"
 
@@ -11,6 +12,9 @@ arch=${1:?usage: opencv.sh ARCH [SYSROOT]}
 sysroot=${2:-}
 triplet=$(gnu_triplet "$arch")
 out=$cache/opencv/$arch
+if [ -n "$sysroot" ]; then
+	out=$(dirname "$sysroot")/overlay
+fi
 headers=$sysroot/usr/include/opencv4
 version_header=$headers/opencv2/core/version.hpp
 

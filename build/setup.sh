@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Installs by apt the system packages that are missing, as root or through sudo; silent when none is.
+#
+#   build/setup.sh run      what building and running needs
+#   build/setup.sh test     that, and what the tests and the cross build need
+#   build/setup.sh fresh    what `make fresh-check` needs
+
+. "$(dirname "$0")/lib.sh"
+
+opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
+run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
+test=("${run[@]}" mosquitto)
+if [ "$(this_arch)" = amd64 ]; then
+	test+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
+fi
+
+case ${1:-test} in
+run) wanted=("${run[@]}") ;;
+test) wanted=("${test[@]}") ;;
+fresh) wanted=(mmdebstrap) ;;
+*) die "usage: setup.sh run|test|fresh" ;;
+esac
+
+command -v dpkg-query >/dev/null || die "this is not a Debian; install by hand what stands for: ${wanted[*]}"
+
+missing=()
+for package in "${wanted[@]}"; do
+	if [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" != installed ]; then
+		missing+=("$package")
+	fi
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || die "as root, run: apt-get install --no-install-recommends ${missing[*]}"
+	say "sudo is used to install packages:"
+	# sudo drops the environment, and with it the way to a proxy.
+	as_root=(sudo env "http_proxy=${http_proxy:-}" "https_proxy=${https_proxy:-}" "no_proxy=${no_proxy:-}")
+fi
+
+apt() {
+	"${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq \
+		-o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0 "$@"
+}
+
+# Installing a broker must not start one on this machine's port 1883, now or at the next boot.
+policy=/usr/sbin/policy-rc.d
+installs_mosquitto=no
+if [[ " ${missing[*]} " == *" mosquitto "* ]]; then
+	installs_mosquitto=yes
+	if [ ! -e $policy ]; then
+		printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee $policy >/dev/null
+		"${as_root[@]}" chmod 0755 $policy
+		trap '"${as_root[@]}" rm -f $policy' EXIT
+	fi
+fi
+
+say "installing ${missing[*]}"
+log=$(mktemp)
+retry apt update >"$log" 2>&1 || say "the package lists could not be refreshed; trying with the old ones"
+if ! retry apt install --yes --no-install-recommends "${missing[@]}" >"$log" 2>&1; then
+	tail -n 20 "$log" >&2
+	die "apt-get could not install: ${missing[*]}"
+fi
+rm -f "$log"
+
+if [ $installs_mosquitto = yes ] && command -v systemctl >/dev/null; then
+	"${as_root[@]}" systemctl --quiet disable mosquitto >/dev/null 2>&1 || true
+	say "mosquitto is here for the tests only; its service was left disabled"
+fi

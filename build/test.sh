@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# All that `make test` does, one step after the other, the figures last. A step that fails ends it.
+
+. "$(dirname "$0")/lib.sh"
+
+cd "$root"
+figures=$cache/figures
+mkdir -p "$cache"
+rm -f "$figures" "$figures".*
+started=$SECONDS
+
+# step NAME COMMAND...: runs it under a headline, and notes the seconds as a figure.
+step() {
+	local name=$1 since=$SECONDS
+	shift
+	printf '\n== %s\n' "$name"
+	"$@" || die "'make test' failed at: $name"
+	echo "time_${name//[^a-z0-9]/_}_s: $((SECONDS - since))" >>"$figures"
+}
+
+# go.mod names what the code imports. Where the registry does not serve all that tidy asks for (it looks at the
+# tests of dependencies too), that is told and is no failure.
+tidy() {
+	local diff
+	if diff=$(GOFLAGS=-mod=mod go mod tidy -diff 2>"$cache/tidy.err"); then
+		return 0
+	fi
+	if [ -n "$diff" ]; then
+		echo "$diff"
+		say "go.mod or go.sum is not tidy: run 'go mod tidy'"
+		return 1
+	fi
+	echo "not checked: go mod tidy cannot run here ($(tail -n 1 "$cache/tidy.err"))"
+}
+
+go_tests() {
+	go test -json -race -timeout 10m ./... | go run ./build/testlog -figures "$figures.tests"
+}
+
+step setup build/setup.sh test
+step build make build
+step lint make lint
+step modules tidy
+step vet go vet ./...
+step tests go_tests
+if [ "$(this_arch)" != arm64 ]; then
+	step arm64 make arm64
+fi
+
+printf '\n== figures\n'
+for binary in edge-agent edge-agent-capture; do
+	echo "size_${binary//-/_}_bytes: $(stat -c %s "bin/$binary")" >>"$figures"
+done
+echo "time_total_s: $((SECONDS - started))" >>"$figures"
+cat "$figures.tests" "$figures"
