@@ -1,0 +1,156 @@
+package publish
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"sync"
+	"time"
+
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/gorilla/websocket"
+)
+
+// link is one connection to the broker and never more than one: paho's own
+// reconnect completes the tokens of messages that no broker has acknowledged, so
+// every connection gets a client of its own.
+type link struct {
+	client mqtt.Client
+	conn   net.Conn
+	lost   chan error // paho has noticed the end of the connection and has stopped
+	born   time.Time
+}
+
+// connect makes one try. It ends early when ctx is cancelled.
+func (p *Client) connect(ctx context.Context) (*link, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
+	defer cancel()
+	l := &link{lost: make(chan error, 1)}
+	unwatch := func() bool { return true }
+	o := mqtt.NewClientOptions().
+		AddBroker(p.url.String()).
+		SetClientID("edge-agent-"+p.cfg.Agent).
+		SetProtocolVersion(4). // else a refused CONNECT is tried again as 3.1
+		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(false).
+		SetConnectTimeout(p.cfg.ConnectTimeout).SetWriteTimeout(p.cfg.WriteTimeout).
+		SetKeepAlive(p.cfg.KeepAlive).SetPingTimeout(max(p.cfg.KeepAlive/2, time.Second)).
+		SetBinaryWill(p.base+"status", []byte(statusOffline), 1, true).
+		SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.lost <- err }).
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
+			conn, err := p.dial(ctx)
+			if err == nil {
+				l.conn = conn
+				unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
+			}
+			return conn, err
+		})
+	if p.cfg.Username != "" {
+		o.SetUsername(p.cfg.Username).SetPassword(p.password())
+	}
+	l.client = mqtt.NewClient(o)
+	t := l.client.Connect()
+	<-t.Done() // bounded by ctx and by the deadline that paho sets for the CONNACK
+	if err := t.Error(); err != nil {
+		unwatch()
+		return nil, p.explain(err)
+	}
+	if !unwatch() { // cancelled just now, and the connection with it
+		l.client.Disconnect(uint(goodbye.Milliseconds()))
+		return nil, ctx.Err()
+	}
+	l.born = time.Now()
+	return l, nil
+}
+
+// explain says what to do about err where that is known.
+func (p *Client) explain(err error) error {
+	hint := ""
+	switch {
+	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
+		hint = "; check mqtt.username and mqtt.password_file"
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		hint = "; check the host's name in mqtt.broker and mqtt.tls.ca"
+	}
+	return fmt.Errorf("no connection to %s: %w%s", p.cfg.URL, err, hint)
+}
+
+// dial opens the transport that the URL names.
+func (p *Client) dial(ctx context.Context) (net.Conn, error) {
+	t := schemes[p.url.Scheme]
+	conf := p.cfg.TLS.Clone() // nil stays nil
+	if conf == nil {
+		conf = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	switch {
+	case t.web:
+		d := websocket.Dialer{Subprotocols: []string{"mqtt"}, TLSClientConfig: conf, HandshakeTimeout: p.cfg.ConnectTimeout}
+		c, resp, err := d.DialContext(ctx, p.url.String(), nil)
+		if resp != nil && err != nil {
+			return nil, fmt.Errorf("%w (HTTP %s)", err, resp.Status)
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &webConn{Conn: c}, nil
+	case t.tls:
+		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", p.url.Host)
+	}
+	return (&net.Dialer{}).DialContext(ctx, "tcp", p.url.Host)
+}
+
+// webConn makes a stream of a websocket's binary messages. One goroutine reads;
+// several may write, as paho's do.
+type webConn struct {
+	*websocket.Conn
+	wmu sync.Mutex
+	r   io.Reader // of the present message, nil between two
+}
+
+// Read reads on, over the bounds of messages.
+func (c *webConn) Read(b []byte) (int, error) {
+	for {
+		if c.r == nil {
+			kind, r, err := c.NextReader()
+			if err != nil {
+				return 0, err
+			}
+			if kind != websocket.BinaryMessage {
+				return 0, errors.New("the broker sent a websocket message that is not binary")
+			}
+			c.r = r
+		}
+		n, err := c.r.Read(b)
+		if errors.Is(err, io.EOF) {
+			c.r, err = nil, nil
+		}
+		if n > 0 || err != nil {
+			return n, err
+		}
+	}
+}
+
+// Write sends b as one message.
+func (c *webConn) Write(b []byte) (int, error) {
+	c.wmu.Lock()
+	defer c.wmu.Unlock()
+	if err := c.WriteMessage(websocket.BinaryMessage, b); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// SetDeadline sets both deadlines.
+func (c *webConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// abort ends a connection that is not worth a goodbye, and waits for paho.
+func (l *link) abort() {
+	_ = l.conn.Close()
+	l.client.Disconnect(uint(goodbye.Milliseconds()))
+}

@@ -1,0 +1,218 @@
+// Package publish sends results, events and states over MQTT. What it has
+// accepted waits in a bounded queue while the broker is away and leaves it only
+// by the PUBACK of the connection that carried it; what had to be dropped is
+// counted. docs/mqtt.md describes every topic and payload.
+package publish
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"edgeagent/internal/pipeline"
+)
+
+// The words of the status topic.
+const (
+	statusOnline  = "online"
+	statusStopped = "stopped"
+	statusOffline = "offline" // published by the broker: our last will
+)
+
+// goodbye is how long the final `stopped` may take after Close's context is
+// done.
+const goodbye = time.Second
+
+// Client is the agent's connection to its broker. Its methods may be called from
+// any goroutine; none waits for the network but Close.
+type Client struct {
+	cfg      Config // its password is taken out
+	url      *url.URL
+	password func() string // a closure, so that printing a Client shows nothing
+	log      *slog.Logger
+	base     string // "<prefix>/<agent>/"
+
+	queue    *memory
+	retained retained
+	rival    rivalry
+	wake     chan struct{} // there may be something to send
+	draining chan struct{} // closed by Close
+	ctx      context.Context
+	cancel   context.CancelFunc // ends everything at once
+	done     chan struct{}      // the run loop has returned
+	once     sync.Once
+
+	mu       sync.Mutex // guards what follows
+	streams  map[resultKey]*resultStream
+	scratch  []byte
+	eventSeq uint64
+
+	link       linkStats
+	encoding   timing
+	handOver   timing
+	puback     timing
+	published  [classes]atomic.Uint64
+	toldDrops  uint64 // by the run loop alone
+	nextDrops  time.Time
+	connection atomic.Pointer[link] // the present one, for tests that cut it
+}
+
+// resultKey names a series of results.
+type resultKey struct{ camera, model, region string }
+
+// resultStream is what all results of a series share.
+type resultStream struct {
+	topic string
+	head  []byte
+}
+
+// Open checks c and starts to connect in the background; it never gives up. An
+// error means that c itself is unusable. The caller closes the Client.
+func Open(c Config, log *slog.Logger) (*Client, error) {
+	u, err := c.check()
+	if err != nil {
+		return nil, err
+	}
+	p := &Client{
+		url: u, log: log, base: c.Prefix + "/" + c.Agent + "/",
+		wake: make(chan struct{}, 1), draining: make(chan struct{}), done: make(chan struct{}),
+		streams: map[resultKey]*resultStream{},
+		queue:   newMemory(&c),
+	}
+	secret := c.Password
+	p.password = func() string { return secret }
+	c.Password, c.URL = "", u.String()
+	p.cfg = c
+	p.rival.own = c.Boot
+	p.link.since = time.Now()
+	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.retained.set(p.base+"status", []byte(statusOnline))
+	go p.run()
+	return p, nil
+}
+
+// Result encodes r and puts it in the queue. It returns when r is accepted under
+// the durability of its class and keeps nothing of it; an error says that it was
+// not accepted. On the steady path nothing is allocated.
+func (p *Client) Result(r *pipeline.Result) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	start := time.Now()
+	s := p.stream(resultKey{r.Camera, r.Model, r.Region})
+	var err error
+	if p.scratch, err = appendResult(append(p.scratch[:0], s.head...), r); err != nil {
+		return fmt.Errorf("result of camera %s, model %s, seq %d: %w", r.Camera, r.Model, r.Seq, err)
+	}
+	encoded := time.Now()
+	err = p.queue.put(message{class: results, topic: s.topic, payload: p.scratch, time: r.Time})
+	p.encoding.add(encoded.Sub(start))
+	p.handOver.add(time.Since(encoded))
+	p.poke()
+	return err
+}
+
+// stream finds what the results of a series share.
+func (p *Client) stream(k resultKey) *resultStream {
+	s, ok := p.streams[k]
+	if !ok {
+		s = &resultStream{
+			topic: p.base + "camera/" + k.camera + "/model/" + k.model + "/result",
+			head:  appendResultHead(nil, p.cfg.Agent, p.cfg.Boot, k),
+		}
+		p.streams[k] = s
+	}
+	return s
+}
+
+// Event puts e in the queue, like Result. A zero Time means now.
+func (p *Client) Event(e pipeline.Event) error {
+	if e.Time.IsZero() {
+		e.Time = time.Now()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.eventSeq++
+	p.scratch = appendEvent(p.scratch[:0], p.cfg.Agent, p.cfg.Boot, p.eventSeq, &e)
+	err := p.queue.put(message{class: events, topic: p.base + "event", payload: p.scratch, time: e.Time})
+	p.poke()
+	return err
+}
+
+// CameraStatus publishes a camera's retained status.
+func (p *Client) CameraStatus(camera string, s pipeline.CameraStatus) {
+	p.retain(p.base+"camera/"+camera+"/status", []byte(s))
+}
+
+// Label publishes what a model sees in a camera (and region, unless ""), as
+// retained plain text, when it differs from the last one.
+func (p *Client) Label(camera, model, region, label string) {
+	topic := p.base + "camera/" + camera + "/model/" + model
+	if region != "" {
+		topic += "/region/" + region
+	}
+	p.retain(topic+"/label", []byte(label))
+}
+
+// State publishes v as retained JSON under the agent's topic: "state",
+// "camera/<camera>/state", "model/<model>/state" or
+// "model/<model>/delegate/state". Only the latest value counts; it is published
+// anew on every connect. AgentState, CameraState, ModelState and DelegateState
+// get their Header here.
+func (p *Client) State(topic string, v any) {
+	if s, ok := v.(stamped); ok {
+		v = s.stamp(Header{Agent: p.cfg.Agent, Boot: p.cfg.Boot, Time: time.Now().UTC()})
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		p.log.Error("a state cannot be published", "topic", topic, "error", err)
+		return
+	}
+	p.retain(p.base+topic, b)
+}
+
+func (p *Client) retain(topic string, payload []byte) {
+	if p.retained.set(topic, payload) {
+		p.poke()
+	}
+}
+
+// poke tells the run loop that there may be something to send.
+func (p *Client) poke() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close refuses further results and events, sends what waits until ctx is done,
+// publishes `stopped`, disconnects and waits for the client's goroutines. What
+// could not be sent is counted as dropped and told by the error.
+func (p *Client) Close(ctx context.Context) error {
+	p.once.Do(func() {
+		p.queue.close()
+		close(p.draining)
+	})
+	stop := context.AfterFunc(ctx, p.cancel)
+	defer stop()
+	<-p.done
+	p.cancel()
+	if n := p.queue.abandon(); n > 0 {
+		return fmt.Errorf("mqtt: closed with %d messages that %s never took", n, p.url.Host)
+	}
+	return nil
+}
+
+// closing says whether Close was called.
+func (p *Client) closing() bool {
+	select {
+	case <-p.draining:
+		return true
+	default:
+		return false
+	}
+}

@@ -1,0 +1,81 @@
+package publish
+
+import (
+	"bytes"
+	"sync"
+)
+
+// retained holds the latest value of each retained topic. They are never queued:
+// on connect all are published, and afterwards each that changed.
+type retained struct {
+	mu     sync.Mutex
+	values map[string]*retainedValue
+	topics []string // in the order of their first value
+	dirty  []string // to be published, in order
+}
+
+type retainedValue struct {
+	payload []byte
+	dirty   bool
+}
+
+// set says whether payload is news. It keeps payload.
+func (r *retained) set(topic string, payload []byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v, ok := r.values[topic]
+	switch {
+	case !ok:
+		if r.values == nil {
+			r.values = map[string]*retainedValue{}
+		}
+		v = new(retainedValue)
+		r.values[topic] = v
+		r.topics = append(r.topics, topic)
+	case bytes.Equal(v.payload, payload):
+		return false
+	}
+	v.payload = payload
+	r.mark(topic, v)
+	return true
+}
+
+// touch has a topic published again, if it has a value.
+func (r *retained) touch(topic string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v, ok := r.values[topic]; ok {
+		r.mark(topic, v)
+	}
+}
+
+// all has every topic published again.
+func (r *retained) all() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.dirty = append(r.dirty[:0], r.topics...)
+	for _, v := range r.values {
+		v.dirty = true
+	}
+}
+
+// next takes a topic that is to be published.
+func (r *retained) next() (topic string, payload []byte, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.dirty) == 0 {
+		return "", nil, false
+	}
+	topic = r.dirty[0]
+	r.dirty = r.dirty[1:]
+	v := r.values[topic]
+	v.dirty = false
+	return topic, v.payload, true
+}
+
+func (r *retained) mark(topic string, v *retainedValue) {
+	if !v.dirty {
+		v.dirty = true
+		r.dirty = append(r.dirty, topic)
+	}
+}

@@ -1,0 +1,332 @@
+package publish
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"edgeagent/internal/pipeline"
+)
+
+// window is how many messages may be on their way at once. 64 carry over 60,000
+// messages a second on loopback; a crash or cut repeats at most as many.
+const window = 64
+
+const (
+	// steady is how long a connection must have lasted for the next wait to start
+	// small again.
+	steady = 5 * time.Second
+	// settled is how long it must have lasted for a rival to be taken for gone.
+	settled = 5 * time.Minute
+	// dropTelling is the least time between two events about dropped messages.
+	dropTelling = time.Minute
+)
+
+var errNoAck = errors.New("the broker answers but does not acknowledge messages")
+
+// run connects, serves and waits, over and over, until Close has had its way.
+func (p *Client) run() {
+	defer close(p.done)
+	wait := &backoff.ExponentialBackOff{
+		InitialInterval: p.cfg.MinBackoff, MaxInterval: p.cfg.MaxBackoff, Multiplier: 2, RandomizationFactor: 0.5,
+	}
+	wait.Reset()
+	taken := false // a rival uses our id
+	for !p.finished() {
+		l, err := p.dialOnce()
+		if err == nil {
+			err = p.serve(l)
+			if err == nil {
+				return // drained and disconnected
+			}
+			lasted := time.Since(l.born)
+			if lasted > min(steady, p.cfg.MaxBackoff) {
+				wait.Reset()
+			}
+			taken = taken && lasted < settled
+			if boot, found := p.rival.closed(time.Now()); found {
+				taken = true
+				p.tellRival(boot)
+			}
+		}
+		if p.ctx.Err() != nil {
+			return
+		}
+		d := wait.NextBackOff()
+		if taken {
+			d = p.cfg.TakenBackoff/2 + rand.N(p.cfg.TakenBackoff)
+		}
+		if p.link.down(err) {
+			p.log.Warn("no broker; messages wait in the queue", "error", err, "retry", d.Round(time.Millisecond))
+		}
+		p.sleep(d)
+	}
+}
+
+// finished says that nothing is left to be done: the client is being closed, and
+// either nothing waits or time is up. The broker has told our end by the will.
+func (p *Client) finished() bool {
+	if p.ctx.Err() != nil {
+		return true
+	}
+	if !p.closing() {
+		return false
+	}
+	n, _, _ := p.queue.usage()
+	return n == 0
+}
+
+// dialOnce connects, and gives up early when Close finds nothing to send.
+func (p *Client) dialOnce() (*link, error) {
+	ctx, cancel := context.WithCancel(p.ctx)
+	defer cancel()
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-p.draining:
+			if p.finished() {
+				cancel()
+			}
+		case <-ctx.Done():
+		}
+	}()
+	l, err := p.connect(ctx)
+	cancel()
+	<-watched
+	return l, err
+}
+
+// sleep waits for d, or until Close.
+func (p *Client) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	drain := p.draining
+	for {
+		select {
+		case <-t.C:
+			return
+		case <-p.ctx.Done():
+			return
+		case <-drain:
+			if p.finished() {
+				return
+			}
+			drain = nil
+		}
+	}
+}
+
+// flight is a message on its way.
+type flight struct {
+	token mqtt.Token
+	entry *entry // nil: a retained one, which needs no bookkeeping
+	topic string
+	since time.Time
+}
+
+// serve uses the connection until it fails (an error) or the client is closed
+// and drained (nil). It alone talks to the queue's sending side.
+func (p *Client) serve(l *link) error {
+	if err := p.subscribe(l); err != nil {
+		l.abort()
+		return err
+	}
+	p.retained.all()
+	p.queue.online()
+	p.connection.Store(l)
+	p.link.up()
+	p.log.Info("connected to the broker", "broker", p.cfg.URL)
+	p.tellDrops()
+
+	flights, err := p.pump(l)
+	for _, f := range flights { // what the broker did take must not be sent again
+		select {
+		case <-f.token.Done():
+			p.landed(f)
+		default:
+		}
+	}
+	p.connection.Store(nil)
+	p.queue.offline()
+	if err != nil {
+		l.abort()
+		return fmt.Errorf("lost the broker: %w", err)
+	}
+	p.farewell(l)
+	_ = p.link.down(nil)
+	return nil
+}
+
+// pump sends what there is, at most a window of it at once, and waits for the
+// acknowledgements in the order of sending, which is the order that MQTT
+// promises for them. It returns what is still on its way.
+func (p *Client) pump(l *link) ([]flight, error) {
+	flights := make([]flight, 0, window)
+	second := time.NewTicker(time.Second)
+	defer second.Stop()
+	drain := p.draining
+	for {
+		for len(flights) < window {
+			f, ok := p.send(l)
+			if !ok {
+				break
+			}
+			flights = append(flights, f)
+		}
+		var head <-chan struct{}
+		if len(flights) > 0 {
+			head = flights[0].token.Done()
+		} else if p.closing() {
+			return nil, nil
+		}
+		select {
+		case <-head:
+			if err := flights[0].token.Error(); err != nil {
+				return flights, err
+			}
+			p.landed(flights[0])
+			flights = append(flights[:0], flights[1:]...)
+		case <-p.wake:
+		case err := <-l.lost:
+			return flights, err
+		case <-drain:
+			drain = nil
+		case <-p.ctx.Done():
+			return flights, nil
+		case <-second.C:
+			if len(flights) > 0 && time.Since(flights[0].since) > p.cfg.AckTimeout {
+				return flights, errNoAck
+			}
+			p.tellDrops()
+		}
+	}
+}
+
+// send hands the next message to paho: retained topics first, they say what is.
+func (p *Client) send(l *link) (flight, bool) {
+	if topic, payload, ok := p.retained.next(); ok {
+		return flight{token: l.client.Publish(topic, 1, true, payload), topic: topic, since: time.Now()}, true
+	}
+	e := p.queue.next()
+	if e == nil {
+		return flight{}, false
+	}
+	payload := e.payload
+	if e.replayed {
+		payload = asReplayed(payload)
+	}
+	now := time.Now()
+	t := l.client.Publish(e.topic, p.queue.class[e.class].QoS, false, payload)
+	p.published[e.class].Add(1)
+	return flight{token: t, entry: e, since: now}, true
+}
+
+// landed takes a message whose token is done off the queue, unless the token
+// tells an error.
+func (p *Client) landed(f flight) {
+	if f.token.Error() != nil || f.entry == nil {
+		return
+	}
+	p.queue.ack(f.entry)
+	p.puback.add(time.Since(f.since))
+}
+
+// subscribe listens to two topics of our own: the status, which a late last will
+// of an earlier connection may overwrite, and the state, which shows a rival. A
+// broker that forbids it costs only these two.
+func (p *Client) subscribe(l *link) error {
+	t := l.client.SubscribeMultiple(map[string]byte{p.base + "status": 1, p.base + "state": 1},
+		func(_ mqtt.Client, m mqtt.Message) { p.heard(m.Topic(), m.Payload()) })
+	timeout := time.NewTimer(p.cfg.AckTimeout)
+	defer timeout.Stop()
+	select {
+	case <-t.Done():
+		if err := t.Error(); err != nil {
+			p.log.Debug("the broker refuses a subscription to our own topics", "error", err)
+		}
+		return nil
+	case err := <-l.lost:
+		return fmt.Errorf("lost the broker: %w", err)
+	case <-timeout.C:
+		return errNoAck
+	case <-p.ctx.Done():
+		return p.ctx.Err()
+	}
+}
+
+func (p *Client) heard(topic string, payload []byte) {
+	switch topic {
+	case p.base + "status":
+		if string(payload) != statusOnline && !p.closing() {
+			p.retained.touch(topic)
+			p.poke()
+		}
+	case p.base + "state":
+		var h Header
+		if json.Unmarshal(payload, &h) == nil {
+			p.rival.state(h.Boot, time.Now())
+		}
+	}
+}
+
+// farewell publishes `stopped` and disconnects, so that the last will is not
+// sent.
+func (p *Client) farewell(l *link) {
+	t := l.client.Publish(p.base+"status", 1, true, statusStopped)
+	if !t.WaitTimeout(goodbye) || t.Error() != nil {
+		p.log.Warn("the broker did not take our goodbye; it will tell the last will")
+		l.abort()
+		return
+	}
+	l.client.Disconnect(uint(goodbye.Milliseconds()))
+}
+
+// tellRival says by log and event that another client throws us out.
+func (p *Client) tellRival(boot string) {
+	text := fmt.Sprintf("another client uses id edge-agent-%s (boot %s); give one of the two another agent.id", p.cfg.Agent, boot)
+	p.log.Warn(text)
+	_ = p.Event(pipeline.Event{Kind: "client-id-taken", Text: text}) // refused only when closing
+}
+
+// tellDrops makes an event of what was dropped since the last one, at most once
+// in a while.
+func (p *Client) tellDrops() {
+	now := time.Now()
+	if now.Before(p.nextDrops) {
+		return
+	}
+	var total uint64
+	for _, t := range p.queue.tallies() {
+		for _, n := range t.dropped {
+			total += n
+		}
+	}
+	if total == p.toldDrops {
+		return
+	}
+	text := fmt.Sprintf("the queue dropped %d messages (%s)", total-p.toldDrops, p.dropsInWords())
+	p.toldDrops, p.nextDrops = total, now.Add(dropTelling)
+	p.log.Warn(text)
+	_ = p.Event(pipeline.Event{Time: now, Kind: "queue-dropped", Text: text}) // refused only when closing
+}
+
+// dropsInWords lists all drops since the start, such as "since the start:
+// results full 12".
+func (p *Client) dropsInWords() string {
+	text := "since the start:"
+	for c, t := range p.queue.tallies() {
+		for _, r := range [...]string{reasonThinned, reasonFull, reasonAge, reasonOffline, reasonTooLarge} {
+			if n := t.dropped[r]; n > 0 {
+				text += fmt.Sprintf(" %s %s %d", class(c), r, n)
+			}
+		}
+	}
+	return text
+}
