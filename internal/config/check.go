@@ -1,0 +1,262 @@
+// What a single value cannot tell: references, pairs of keys that exclude or need
+// each other, addresses.
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// brokerPorts are the schemes of brokers with their usual ports.
+var brokerPorts = map[string]string{"tcp": "1883", "tls": "8883", "ws": "80", "wss": "443"}
+
+// otherSchemes are names that other programs give to ours.
+var otherSchemes = map[string]string{"mqtt": "tcp", "mqtts": "tls", "ssl": "tls", "http": "ws", "https": "wss"}
+
+// check tells every problem of c to p.
+func (c *Config) check(p *collector) {
+	if c.Version != 1 {
+		p.key("version", "%d is newer than this edge-agent, which reads version 1", c.Version)
+	}
+	if c.Agent.ID != "" {
+		if err := CheckID(c.Agent.ID); err != nil {
+			p.key("agent.id", "%v", err)
+		}
+	}
+	if c.Agent.DataDir == "" {
+		p.key("agent.data_dir", "is empty; it is a folder that edge-agent may write to")
+	}
+	c.MQTT.check(p)
+	c.checkListen(p)
+	if len(c.Models) == 0 {
+		p.key("models", "there is no model; name at least one")
+	}
+	for _, id := range c.ModelIDs() {
+		c.Models[id].check(p, "models."+id)
+	}
+	if len(c.Cameras) == 0 {
+		p.key("cameras", "there is no camera; name at least one")
+	}
+	for _, id := range c.CameraIDs() {
+		c.checkCamera(p, "cameras."+id, c.Cameras[id])
+	}
+}
+
+// check tells what is wrong with the broker and its keys.
+func (m MQTT) check(p *collector) {
+	scheme := m.checkBroker(p)
+	if m.Prefix == "" || len(m.Prefix) > 128 || strings.ContainsAny(m.Prefix, "+#$ \t\r\n") ||
+		strings.HasPrefix(m.Prefix, "/") || strings.HasSuffix(m.Prefix, "/") || strings.Contains(m.Prefix, "//") {
+		p.key("mqtt.prefix", "%s cannot begin a topic: words with / between them, without + # $ and spaces", shown(m.Prefix))
+	}
+	if !m.Password.Empty() && m.PasswordFile != "" {
+		p.key("mqtt.password", "there is a password_file already; keep one of the two")
+	}
+	if m.Username == "" && (!m.Password.Empty() || m.PasswordFile != "") {
+		key := "mqtt.password"
+		if m.PasswordFile != "" {
+			key = "mqtt.password_file"
+		}
+		p.key(key, "a password needs a username")
+	}
+	if scheme == "embedded" && m.Username != "" {
+		p.key("mqtt.username", "the embedded broker has no users; it is for a broker of your own, as in broker: tcp://HOST:1883")
+	}
+	if scheme != "" && scheme != "tls" && scheme != "wss" && m.TLS != (TLS{}) {
+		p.key("mqtt.tls", "has no effect with this broker; its address would begin with tls:// or wss://")
+	}
+	if (m.TLS.Cert == "") != (m.TLS.Key == "") {
+		p.key("mqtt.tls", "cert and key belong together; one of them is missing")
+	}
+	if m.Queue.MaxBytes < 64<<10 {
+		p.key("mqtt.queue.max_bytes", "%s is too little; at least 64KiB", m.Queue.MaxBytes)
+	}
+}
+
+// checkBroker gives the scheme, or "embedded", or "" when it is wrong and told.
+// What is told never repeats more than the scheme: an address may hold a password.
+func (m MQTT) checkBroker(p *collector) string {
+	if m.Broker == "embedded" {
+		return m.Broker
+	}
+	const key = "mqtt.broker"
+	scheme, rest, ok := strings.Cut(m.Broker, "://")
+	known := withSlashes(slices.Sorted(maps.Keys(brokerPorts)))
+	switch other := otherSchemes[scheme]; {
+	case !ok && nearest(m.Broker, []string{"embedded"}) != "":
+		p.key(key, "%s is no broker, did you mean embedded?", shown(m.Broker))
+	case !ok:
+		p.key(key, "an address begins with %s, as in tcp://192.168.1.10:1883; or write embedded", list(known))
+	case other != "":
+		p.key(key, "%s:// is written %s:// here", scheme, other)
+	case brokerPorts[scheme] == "":
+		p.key(key, "%s is not %s%s", shown(scheme+"://"), list(known), didYouMean(scheme+"://", known))
+	case strings.Contains(rest, "@"):
+		p.key(key, "user name and password do not belong into the address; use username and password_file")
+	default:
+		u, err := url.Parse(m.Broker)
+		if err != nil || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) || u.RawQuery != "" || u.Fragment != "" {
+			p.key(key, "%s is no address; write %s://HOST:PORT", shown(m.Broker), scheme)
+		} else if u.Path != "" && u.Path != "/" && (scheme == "tcp" || scheme == "tls") {
+			p.key(key, "%s:// takes no path; write %s://%s", scheme, scheme, u.Host)
+		} else {
+			return scheme
+		}
+	}
+	return ""
+}
+
+// withPort adds the usual port to a broker's address that has none.
+func withPort(broker string) string {
+	u, err := url.Parse(broker)
+	if err != nil || u.Host == "" || u.Port() != "" {
+		return broker
+	}
+	u.Host = net.JoinHostPort(u.Hostname(), brokerPorts[u.Scheme])
+	return u.String()
+}
+
+// validPort says whether s is a port that can be called.
+func validPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
+}
+
+// listener is a key that holds an address to listen on.
+type listener struct{ key, address string }
+
+// checkListen tells addresses that are none, and two that are the same.
+func (c *Config) checkListen(p *collector) {
+	var all []listener
+	if c.MQTT.Broker == "embedded" {
+		all = append(all, listener{"mqtt.embedded.listen", c.MQTT.Embedded.Listen})
+		if c.MQTT.Embedded.Listen == "" {
+			p.key("mqtt.embedded.listen", "is empty; write 127.0.0.1:1883")
+		}
+		all = append(all, listener{"mqtt.embedded.websocket", c.MQTT.Embedded.Websocket})
+	}
+	all = append(all, listener{"web.listen", c.Web.Listen})
+	for i, l := range all {
+		if l.address == "" {
+			continue
+		}
+		if err := checkAddress(l.address); err != nil {
+			p.key(l.key, "%v", err)
+			continue
+		}
+		for _, o := range all[:i] {
+			if sameAddress(o.address, l.address) {
+				p.key(l.key, "%s is taken by %s; give it another port", l.address, o.key)
+			}
+		}
+	}
+}
+
+// checkAddress says what is wrong with a host:port to listen on. Port 0 takes any
+// that is free.
+func checkAddress(s string) error {
+	host, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil || strings.ContainsAny(host, "/@ ") {
+		return fmt.Errorf("%s is no address to listen on; write HOST:PORT, as in 127.0.0.1:8080 (this machine only) or 0.0.0.0:8080 (all networks)", shown(s))
+	}
+	return nil
+}
+
+// sameAddress says whether two addresses cannot both be listened on.
+func sameAddress(a, b string) bool {
+	ha, pa, _ := net.SplitHostPort(a)
+	hb, pb, _ := net.SplitHostPort(b)
+	all := []string{"", "0.0.0.0", "::"}
+	return pa == pb && strings.Trim(pa, "0") != "" && (ha == hb || slices.Contains(all, ha) || slices.Contains(all, hb))
+}
+
+// check tells what is wrong with a model.
+func (m Model) check(p *collector, key string) {
+	switch {
+	case m.Manifest != "" && m.File != "":
+		p.key(key+".file", "there is a manifest already, which names the file; keep one of the two")
+	case m.Manifest != "":
+		m.checkManifest(p, key)
+	case m.File == "":
+		p.key(key, "needs a manifest, or a file (and its labels)")
+	}
+	if m.LabelOffset != 0 && m.Labels == "" && m.Manifest == "" {
+		p.key(key+".label_offset", "shifts labels, and there are none; name a file with labels")
+	}
+	if m.Crop != 0 && m.Resize != "" && m.Resize != "crop" {
+		p.key(key+".crop", "goes with resize: crop, not with resize: %s", m.Resize)
+	}
+	for _, n := range []struct {
+		key    string
+		values []float64
+	}{{".mean", m.Mean}, {".std", m.Std}} {
+		if l := len(n.values); l != 0 && l != 1 && l != 3 {
+			p.key(key+n.key, "has %d numbers; it takes one, or three (one a colour)", l)
+		}
+	}
+	if slices.ContainsFunc(m.Std, func(f float64) bool { return f <= 0 }) {
+		p.key(key+".std", "divides, so each number must be more than 0")
+	}
+	cpus := 0
+	for i, d := range m.Delegates {
+		at := fmt.Sprintf("%s.delegates[%d]", key, i)
+		switch {
+		case d.Kind == "":
+			p.key(at+".kind", "is missing; write kind: cpu")
+		case d.Kind == "cpu" && cpus > 0:
+			p.key(at, "cpu stands in the list already")
+		case d.Kind == "cpu":
+			cpus++
+		}
+	}
+}
+
+// checkManifest tells keys that would contradict the manifest.
+func (m Model) checkManifest(p *collector, key string) {
+	for _, k := range []string{
+		"labels", "label_offset", "task", "resize", "crop", "interpolation", "colour", "layout", "mean", "std", "output",
+	} {
+		if p.where[key+"."+k] != nil {
+			p.key(key+"."+k, "the manifest says that already; remove it here, or replace manifest by file")
+		}
+	}
+}
+
+// checkCamera tells what is wrong with a camera.
+func (c *Config) checkCamera(p *collector, key string, cam Camera) {
+	if err := cam.Source.check(); err != nil {
+		p.key(key+".source", "%v", err)
+	} else if k := cam.Source.Kind(); comesLater(key+".source", string(k)) {
+		p.key(key+".source", "%s: is not in this version of edge-agent yet; it has auto, /dev/video0, URLs, files, folders, gstreamer: and testpattern:", k)
+	}
+	if len(cam.Models) == 0 {
+		p.key(key+".models", "no model looks at this camera; name one, as in models: [%s]", append(c.ModelIDs(), "objects")[0])
+	}
+	for i, m := range cam.Models {
+		at := fmt.Sprintf("%s.models[%d]", key, i)
+		if _, ok := c.Models[m]; !ok {
+			ids := c.ModelIDs()
+			hint := didYouMean(m, ids)
+			if hint == "" && len(ids) > 0 {
+				hint = "; there is " + list(ids)
+			}
+			p.key(at, "there is no model %s%s", shown(m), hint)
+		} else if slices.Index(cam.Models, m) < i {
+			p.key(at, "%s stands in the list already", m)
+		}
+	}
+	if cam.Pace == "lockstep" && cam.Source.Live() {
+		p.key(key+".pace", "lockstep is for files, folders and testpattern:, for a live camera does not wait")
+	}
+	if (cam.Width == 0) != (cam.Height == 0) {
+		p.key(key, "width and height belong together; one of them is missing")
+	}
+}

@@ -1,0 +1,215 @@
+// Package config turns config.yaml, EDGE_AGENT_… variables and command-line
+// flags into one checked structure, and tells everything that is wrong with them
+// at once, each with file:line:column or with the name of the variable or flag.
+package config
+
+import (
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+)
+
+// ShareDir is where the package installs models and the demo clip; files that the
+// config mentions are searched there when they are not beside the config file.
+const ShareDir = "/usr/share/edge-agent"
+
+// Config is everything that can be set. Every value has been checked; every
+// value that was left out has its default. Nothing in it is shared or watched: a
+// changed file is read by a new Load.
+//
+// The struct tags are the whole schema: `yaml` is the key, `one` the words that a
+// text may be, `min` and `max` the range of a number.
+type Config struct {
+	Version int               `yaml:"version" min:"1"`
+	Agent   Agent             `yaml:"agent"`
+	MQTT    MQTT              `yaml:"mqtt"`
+	Models  map[string]Model  `yaml:"models"`
+	Cameras map[string]Camera `yaml:"cameras"`
+	Runtime Runtime           `yaml:"runtime"`
+	// CaptureBinary is edge-agent-capture; empty: searched beside the agent, then
+	// in /usr/lib/edge-agent.
+	CaptureBinary Path `yaml:"capture_binary"`
+	Web           Web  `yaml:"web"`
+	Log           Log  `yaml:"log"`
+
+	dir string // absolute directory of the config file
+}
+
+// Agent is this machine.
+type Agent struct {
+	ID      string `yaml:"id"`       // never empty after Load
+	DataDir Path   `yaml:"data_dir"` // absolute after Load; not made by Load
+}
+
+// MQTT is where results go and how much is kept while they cannot.
+type MQTT struct {
+	// Broker is "embedded" or a URL with scheme tcp, tls, ws or wss; after Load
+	// the URL always has a port.
+	Broker       string   `yaml:"broker"`
+	Embedded     Embedded `yaml:"embedded"`
+	Prefix       string   `yaml:"prefix"` // first level or levels of every topic
+	Username     string   `yaml:"username"`
+	Password     Secret   `yaml:"password" from:"env"` // from EDGE_AGENT_MQTT_PASSWORD only, never from the file
+	PasswordFile Path     `yaml:"password_file"`
+	TLS          TLS      `yaml:"tls"`
+	Results      Class    `yaml:"results"`
+	Events       Class    `yaml:"events"`
+	Queue        Queue    `yaml:"queue"`
+}
+
+// Embedded is the agent's own broker; it runs when MQTT.Broker is "embedded".
+type Embedded struct {
+	Listen    string `yaml:"listen"`    // host:port
+	Websocket string `yaml:"websocket"` // host:port; empty: none
+}
+
+// TLS is for the schemes tls and wss.
+type TLS struct {
+	CA       Path `yaml:"ca"` // PEM; empty: the system's own
+	Cert     Path `yaml:"cert"`
+	Key      Path `yaml:"key"`
+	Insecure bool `yaml:"insecure"` // the broker's certificate is not checked
+}
+
+// Class is how one class of messages is treated.
+type Class struct {
+	QoS        int    `yaml:"qos" min:"0" max:"2"`
+	Durability string `yaml:"durability" one:"memory disk"`
+	Drop       string `yaml:"drop" one:"thin oldest"`
+}
+
+// Queue bounds what waits for the broker, results and events together.
+type Queue struct {
+	MaxBytes Size     `yaml:"max_bytes"`
+	MaxAge   Duration `yaml:"max_age"`
+}
+
+// Model is a network. Either Manifest says what the file is, or File and the
+// keys below it do; of those an empty value means the default of package infer.
+type Model struct {
+	Manifest Path `yaml:"manifest"`
+
+	File          Path      `yaml:"file"`
+	Labels        Path      `yaml:"labels"`
+	LabelOffset   int       `yaml:"label_offset" min:"-1000" max:"1000"`
+	Task          string    `yaml:"task" one:"classification detection segmentation pose embedding"`
+	Resize        string    `yaml:"resize" one:"stretch crop letterbox"`
+	Crop          float64   `yaml:"crop" min:"0.01" max:"1"`
+	Interpolation string    `yaml:"interpolation" one:"nearest linear area cubic"`
+	Colour        string    `yaml:"colour" one:"rgb bgr gray"`
+	Layout        string    `yaml:"layout" one:"nhwc nchw"`
+	Mean          []float64 `yaml:"mean"` // in pixel values 0..255; one, or one a channel
+	Std           []float64 `yaml:"std"`
+	Output        string    `yaml:"output" one:"logits probabilities"`
+
+	// These hold with a manifest too.
+	Threads   int        `yaml:"threads" min:"0" max:"256"` // 0: as many as cores, at most 4
+	Top       int        `yaml:"top" min:"0" max:"1000"`    // labels in a result; 0: the default of package infer
+	Threshold float64    `yaml:"threshold"`                 // labels below it are left out
+	Delegates []Delegate `yaml:"delegates"`                 // in order of preference; the last is always cpu
+}
+
+// Delegate is one way to run a model.
+type Delegate struct {
+	Kind    string `yaml:"kind" one:"cpu gpu edgetpu external"`
+	Threads int    `yaml:"threads" min:"0" max:"256"` // cpu only; 0: the model's
+}
+
+// Camera is a source of frames and the models that look at them.
+type Camera struct {
+	Source Source   `yaml:"source"`
+	Models []string `yaml:"models"`
+	FPS    float64  `yaml:"fps" min:"0" max:"1000"` // inferences a second, each model; 0: as fast as it goes
+	Pace   string   `yaml:"pace" one:"realtime lockstep"`
+	Loop   bool     `yaml:"loop"`                      // files and folders begin again at their end
+	Weight int      `yaml:"weight" min:"1" max:"1000"` // share of a busy model, against its other cameras
+	Width  int      `yaml:"width" min:"0" max:"16384"` // asked of a V4L2 camera; 0: its own choice
+	Height int      `yaml:"height" min:"0" max:"16384"`
+}
+
+// Runtime is the inference library.
+type Runtime struct {
+	Library Path `yaml:"library"` // libLiteRt.so; empty: searched beside the agent, then in /usr/lib/edge-agent
+}
+
+// Web is the page, /metrics, /healthz and /readyz.
+type Web struct {
+	Listen string `yaml:"listen"` // host:port; empty: none
+}
+
+// Log is what is told and how.
+type Log struct {
+	Level  string `yaml:"level" one:"debug info warn error"`
+	Format string `yaml:"format" one:"auto text json journal"` // auto: text on a terminal, else the journal's or JSON
+}
+
+// defaults fills a Config as if its file said nothing.
+func (c *Config) defaults() {
+	*c = Config{
+		Version: 1,
+		Agent:   Agent{DataDir: "/var/lib/edge-agent"},
+		MQTT: MQTT{
+			Broker:   "embedded",
+			Embedded: Embedded{Listen: "127.0.0.1:1883", Websocket: "127.0.0.1:9001"},
+			Prefix:   "edge",
+			Results:  Class{QoS: 1, Durability: "memory", Drop: "thin"},
+			Events:   Class{QoS: 1, Durability: "memory", Drop: "oldest"},
+			Queue:    Queue{MaxBytes: 64 << 20, MaxAge: Duration(24 * hour)},
+		},
+		Web: Web{Listen: "127.0.0.1:8080"},
+		Log: Log{Level: "info", Format: "auto"},
+	}
+}
+
+// defaults fills a Model as if its block were empty.
+func (m *Model) defaults() { *m = Model{} }
+
+// defaults fills a Camera as if its block were empty.
+func (c *Camera) defaults() {
+	*c = Camera{Source: "auto", FPS: 10, Pace: "realtime", Loop: true, Weight: 1}
+}
+
+// CPUThreads is the number of threads with which m runs on its delegate d (which
+// may be the zero Delegate): the delegate's own, else the model's, else one a
+// core and at most four, where more of them rarely help a small network.
+func (m Model) CPUThreads(d Delegate) int {
+	switch {
+	case d.Threads > 0:
+		return d.Threads
+	case m.Threads > 0:
+		return m.Threads
+	}
+	return min(runtime.NumCPU(), 4)
+}
+
+// CameraIDs gives the cameras in the order of their names.
+func (c *Config) CameraIDs() []string { return slices.Sorted(maps.Keys(c.Cameras)) }
+
+// ModelIDs gives the models in the order of their names.
+func (c *Config) ModelIDs() []string { return slices.Sorted(maps.Keys(c.Models)) }
+
+// Resolve finds a file that the config mentions: beside the config file, then
+// under ShareDir. When it is in neither place found is empty and searched says
+// where it was looked for, as full paths. An empty p gives nothing at all.
+func (c *Config) Resolve(p Path) (found string, searched []string) {
+	if p == "" {
+		return "", nil
+	}
+	searched = c.places(p)
+	for _, place := range searched {
+		if _, err := os.Stat(place); err == nil {
+			return place, searched
+		}
+	}
+	return "", searched
+}
+
+// places is where Resolve looks for p.
+func (c *Config) places(p Path) []string {
+	if filepath.IsAbs(string(p)) {
+		return []string{filepath.Clean(string(p))}
+	}
+	return []string{filepath.Join(c.dir, string(p)), filepath.Join(ShareDir, string(p))}
+}

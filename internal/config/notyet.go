@@ -1,0 +1,56 @@
+// What the documentation of the project speaks of and this version cannot do. It
+// is refused in words rather than ignored. Whoever builds one removes its line
+// here.
+package config
+
+import "strings"
+
+// notYet holds keys ("cameras.*.regions") and values ("…kind=gpu") that are
+// known and not built.
+var notYet = map[string]bool{
+	"pixels":                             true,
+	"cameras.*.regions":                  true,
+	"cameras.*.mask":                     true,
+	"cameras.*.motion":                   true,
+	"cameras.*.smooth":                   true,
+	"cameras.*.snapshot":                 true,
+	"models.*.order":                     true,
+	"models.*.check_every":               true,
+	"models.*.engine":                    true,
+	"models.*.priority":                  true,
+	"models.*.delegates.*.file":          true,
+	"models.*.delegates.*.library":       true,
+	"models.*.delegates.*.options":       true,
+	"models.*.delegates.*.precision":     true,
+	"models.*.delegates.*.kind=gpu":      true,
+	"models.*.delegates.*.kind=edgetpu":  true,
+	"models.*.delegates.*.kind=external": true,
+	"models.*.task=detection":            true,
+	"models.*.task=segmentation":         true,
+	"models.*.task=pose":                 true,
+	"models.*.task=embedding":            true,
+	"mqtt.results.durability=disk":       true,
+	"mqtt.events.durability=disk":        true,
+	"cameras.*.source=csi":               true,
+}
+
+// comesLater says whether key, or value at key when it is not empty, stands in
+// notYet.
+func comesLater(key, value string) bool {
+	p := pattern(key)
+	if value != "" {
+		p += "=" + value
+	}
+	return notYet[p]
+}
+
+// pattern replaces the names and numbers in a key path by stars.
+func pattern(key string) string {
+	steps := strings.Split(strings.ReplaceAll(key, "[", ".["), ".")
+	for i, s := range steps {
+		if strings.HasPrefix(s, "[") || i == 1 && (steps[0] == "models" || steps[0] == "cameras") {
+			steps[i] = "*"
+		}
+	}
+	return strings.Join(steps, ".")
+}
