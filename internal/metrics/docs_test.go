@@ -24,7 +24,7 @@ const head = `# Metrics
 The agent serves these at ` + "`http://127.0.0.1:8080/metrics`" + ` (config: ` + "`web: {listen: …}`" + `), beside the usual ` + "`go_*` and `process_*`" + ` of the
 daemon itself. Durations are in seconds, sizes in bytes. A metric is absent as long as the part that it belongs to is.
 
-Histograms are classic, and native as well where Prometheus asks for it: ` + "`scrape_native_histograms: true`" + ` from Prometheus 3.8 on,
+The histograms of stages, frame age and invokes are classic, and native as well where Prometheus asks for it: ` + "`scrape_native_histograms: true`" + ` from Prometheus 3.8 on,
 ` + "`--enable-feature=native-histograms`" + ` before. It then keeps the native ones only, and in the queries below ` + "`_bucket`" + ` and ` + "`le`" + ` are left
 out; ` + "`always_scrape_classic_histograms: true`" + ` keeps both.
 

@@ -15,8 +15,7 @@ import (
 // Stage names a stage of a frame's road, as the label says it.
 type Stage uint8
 
-// The stages. Queue to Postprocess add up to Total; Encode and Handover come
-// after it.
+// The stages. Queue to Postprocess add up to Total.
 const (
 	Queue Stage = iota
 	Capture
@@ -24,13 +23,11 @@ const (
 	Invoke
 	Postprocess
 	Total
-	Encode
-	Handover
 	stages
 )
 
 // stageNames is in the order of the constants above.
-var stageNames = [stages]string{"queue", "capture", "preprocess", "invoke", "postprocess", "total", "encode", "handover"}
+var stageNames = [stages]string{"queue", "capture", "preprocess", "invoke", "postprocess", "total"}
 
 // String is the label value.
 func (s Stage) String() string { return stageNames[s] }
@@ -96,14 +93,6 @@ func (l *Line) Observe(r *pipeline.Result) {
 	d := l.delegate(r.Delegate)
 	d.answers.Inc()
 	d.worker.Observe(seconds(r.Invoked))
-}
-
-// ObservePublish notes what came after the answer: encoding the message, and
-// handing it over to the queue.
-func (l *Line) ObservePublish(encode, handover time.Duration) {
-	now := time.Since(l.metrics.started)
-	l.note(now, Encode, encode)
-	l.note(now, Handover, handover)
 }
 
 func (l *Line) note(now time.Duration, s Stage, d time.Duration) {

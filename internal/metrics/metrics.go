@@ -46,7 +46,6 @@ type Metrics struct {
 	age     *prometheus.HistogramVec
 	worker  *prometheus.HistogramVec
 	answers *prometheus.CounterVec
-	puback  prometheus.Histogram
 
 	mu    sync.Mutex
 	lines map[lineKey]*Line
@@ -69,14 +68,12 @@ func New(b Build) *Metrics {
 			"Time of an invoke as the worker process measured it, without the way there and back."), []string{"model", "delegate"}),
 		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "inferences_total",
 			Help: "Frames answered, by the delegate that ran the model."}, []string{"model", "delegate"}),
-		puback: prometheus.NewHistogram(histogram("mqtt_puback_seconds",
-			"Time from handing a message to the MQTT client until the broker acknowledged it.")),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
 		Help:        "Always 1; the labels say which build runs.",
 		ConstLabels: prometheus.Labels{"version": valid(b.Version), "commit": valid(b.Commit), "goversion": runtime.Version()}})
 	build.Set(1)
-	m.registry.MustRegister(m.stage, m.age, m.worker, m.answers, m.puback, build, &puller{sources: &m.sources},
+	m.registry.MustRegister(m.stage, m.age, m.worker, m.answers, build, &puller{sources: &m.sources},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -84,9 +81,6 @@ func New(b Build) *Metrics {
 // Attach sets where the pulled metrics come from, in place of what was set
 // before.
 func (m *Metrics) Attach(s Sources) { m.sources.Store(&s) }
-
-// ObservePuback notes how long the broker took to acknowledge a message.
-func (m *Metrics) ObservePuback(d time.Duration) { m.puback.Observe(d.Seconds()) }
 
 // Gatherer gives the registry to whoever exports it by other means than HTTP.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }

@@ -4,6 +4,7 @@ package metrics
 
 import (
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -53,19 +54,28 @@ type Worker struct {
 // MQTT is the reading of the publisher and its queue.
 type MQTT struct {
 	Connected  bool
-	Messages   int    // waiting in the queue
-	Bytes      int64  // waiting in the queue
-	Published  uint64 // so far, acknowledged where the QoS asks for it
+	Messages   int    // in the queue
+	Bytes      int64  // in the queue
 	Reconnects uint64 // so far
-	Dropped    []Dropped
+	Classes    []Class
+
+	Encode, Handover, Puback Timing // so far
 }
 
-// Dropped counts the messages of one class that were given up for one reason, so
-// far.
-type Dropped struct {
-	Class  string // "result" or "event"
-	Reason string
-	N      uint64
+// Class is the account of one class of messages, so far.
+type Class struct {
+	Name                       string // "results", "events"
+	Accepted, Published, Acked uint64
+	Dropped                    map[string]uint64 // by reason
+}
+
+// Timing is a histogram that another part keeps. Buckets[i] counts what took at
+// most Bounds[i] and more than the bound before; a last one beyond the bounds
+// counts the rest.
+type Timing struct {
+	Sum     time.Duration
+	Bounds  []time.Duration
+	Buckets []uint64
 }
 
 // desc describes a pulled metric.
@@ -93,9 +103,14 @@ var (
 	mqttConnected  = desc("mqtt_connected", "1 while the broker is connected.")
 	mqttMessages   = desc("mqtt_queue_messages", "Messages that wait for the broker.")
 	mqttBytes      = desc("mqtt_queue_bytes", "Size of the messages that wait for the broker.")
-	mqttPublished  = desc("mqtt_published_total", "Messages that were sent, acknowledged where the QoS asks for it.")
 	mqttReconnects = desc("mqtt_reconnects_total", "Times that the broker was connected again after a loss.")
+	mqttAccepted   = desc("mqtt_accepted_total", "Messages that the queue took over.", "class")
+	mqttPublished  = desc("mqtt_published_total", "Messages handed to a connection; one that is sent again counts again.", "class")
+	mqttAcked      = desc("mqtt_acknowledged_total", "Messages that the broker acknowledged.", "class")
 	mqttDropped    = desc("mqtt_dropped_total", "Messages that were given up, by class and reason.", "class", "reason")
+	mqttEncode     = desc("mqtt_encode_seconds", "Time to write the message of a result.")
+	mqttHandover   = desc("mqtt_handover_seconds", "Time until the queue took the message of a result over.")
+	mqttPuback     = desc("mqtt_puback_seconds", "Time from sending a message until the broker acknowledged it; with QoS 0, until it was written.")
 )
 
 // pulled lists them all: the registry refuses one that is missing here.
@@ -104,7 +119,9 @@ var pulled = []*prometheus.Desc{
 	cameraUp, cameraReconnects,
 	delegateActive,
 	workerRestarts, workerResident,
-	mqttConnected, mqttMessages, mqttBytes, mqttPublished, mqttReconnects, mqttDropped,
+	mqttConnected, mqttMessages, mqttBytes, mqttReconnects,
+	mqttAccepted, mqttPublished, mqttAcked, mqttDropped,
+	mqttEncode, mqttHandover, mqttPuback,
 }
 
 // puller reads the Sources at each scrape.
@@ -214,9 +231,32 @@ func (s sink) mqtt(m MQTT) {
 	s.yes(mqttConnected, m.Connected)
 	s.gauge(mqttMessages, float64(m.Messages))
 	s.gauge(mqttBytes, float64(m.Bytes))
-	s.counter(mqttPublished, m.Published)
 	s.counter(mqttReconnects, m.Reconnects)
-	for _, d := range m.Dropped {
-		s.counter(mqttDropped, d.N, d.Class, d.Reason)
+	for _, c := range m.Classes {
+		s.counter(mqttAccepted, c.Accepted, c.Name)
+		s.counter(mqttPublished, c.Published, c.Name)
+		s.counter(mqttAcked, c.Acked, c.Name)
+		for reason, n := range c.Dropped {
+			s.counter(mqttDropped, n, c.Name, reason)
+		}
 	}
+	s.timing(mqttEncode, m.Encode)
+	s.timing(mqttHandover, m.Handover)
+	s.timing(mqttPuback, m.Puback)
+}
+
+func (s sink) timing(d *prometheus.Desc, t Timing) {
+	var count uint64
+	upTo := make(map[float64]uint64, len(t.Bounds))
+	for i, n := range t.Buckets {
+		count += n
+		if i < len(t.Bounds) {
+			upTo[t.Bounds[i].Seconds()] = count
+		}
+	}
+	m, err := prometheus.NewConstHistogram(d, count, t.Sum.Seconds(), upTo)
+	if err != nil {
+		m = prometheus.NewInvalidMetric(d, err)
+	}
+	s.ch <- m
 }
