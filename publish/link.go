@@ -5,15 +5,15 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
-	"sync"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
 	"github.com/eclipse/paho.mqtt.golang/packets"
 	"github.com/gorilla/websocket"
+
+	"edgeagent/publish/internal/wsconn"
 )
 
 // link is one connection to the broker and never more than one: paho's own
@@ -96,57 +96,11 @@ func (p *Client) dial(ctx context.Context) (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &webConn{Conn: c}, nil
+		return wsconn.New(c), nil
 	case t.tls:
 		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", p.url.Host)
 	}
 	return (&net.Dialer{}).DialContext(ctx, "tcp", p.url.Host)
-}
-
-// webConn makes a stream of a websocket's binary messages. One goroutine reads;
-// several may write, as paho's do.
-type webConn struct {
-	*websocket.Conn
-	wmu sync.Mutex
-	r   io.Reader // of the present message, nil between two
-}
-
-// Read reads on, over the bounds of messages.
-func (c *webConn) Read(b []byte) (int, error) {
-	for {
-		if c.r == nil {
-			kind, r, err := c.NextReader()
-			if err != nil {
-				return 0, err
-			}
-			if kind != websocket.BinaryMessage {
-				return 0, errors.New("the broker sent a websocket message that is not binary")
-			}
-			c.r = r
-		}
-		n, err := c.r.Read(b)
-		if errors.Is(err, io.EOF) {
-			c.r, err = nil, nil
-		}
-		if n > 0 || err != nil {
-			return n, err
-		}
-	}
-}
-
-// Write sends b as one message.
-func (c *webConn) Write(b []byte) (int, error) {
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
-	if err := c.WriteMessage(websocket.BinaryMessage, b); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
-// SetDeadline sets both deadlines.
-func (c *webConn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
 }
 
 // abort ends a connection that is not worth a goodbye, and waits for paho.

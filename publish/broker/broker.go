@@ -1,0 +1,189 @@
+// Package broker is the MQTT broker in the box: for the demo, the first steps
+// and the page. It listens on loopback unless told otherwise, lets anybody who
+// reaches it read the agent's topics, and lets the agent alone write. For
+// production there is Mosquitto.
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+)
+
+// Config says where the broker listens and who may write.
+type Config struct {
+	Listen    string // host:port for MQTT, default 127.0.0.1:1883; port 0 takes a free one
+	Websocket string // host:port for MQTT over websockets; "": none
+	Prefix    string // topics under it may be read by anybody
+	User      string // who may write under Prefix; make a random password at start
+	Password  string `json:"-"`
+	AnyPort   bool   // when a port is taken, take a free one and say so
+}
+
+// Format prints the config without its password, for every verb.
+func (c Config) Format(f fmt.State, _ rune) {
+	_, _ = fmt.Fprintf(f, "{Listen:%s Websocket:%s Prefix:%s User:%s AnyPort:%t}", c.Listen, c.Websocket, c.Prefix, c.User, c.AnyPort)
+}
+
+// The limits are set by hand: mochi's own defaults are unlimited or generous,
+// and this broker shares a small board with the cameras.
+const (
+	maxClients     = 64
+	maxPacket      = 4 << 20 // bytes; a snapshot fits
+	maxPending     = 1024    // packets that wait for one slow client, then they are dropped for it
+	maxInflight    = 1024    // unacknowledged messages kept for one client
+	receiveMaximum = 256     // unacknowledged messages that one client may send
+	sessionExpiry  = 3600    // seconds that a disconnected session is kept
+	helloTimeout   = 10 * time.Second
+)
+
+// ErrBusy says that a port is taken; the error is a *BusyError.
+var ErrBusy = errors.New("the port is taken")
+
+// BusyError names the address that is taken and whether MQTT answers there.
+type BusyError struct {
+	Addr string
+	MQTT bool // a broker answered there, so the agent could use it
+	Key  string
+}
+
+// Error says what to write in the config.
+func (e *BusyError) Error() string {
+	if e.MQTT {
+		return fmt.Sprintf("%s is taken, and an MQTT broker answers there; to use it, write `broker: tcp://%s` under mqtt", e.Addr, e.Addr)
+	}
+	return fmt.Sprintf("%s is taken by another program; write another address for mqtt.embedded.%s", e.Addr, e.Key)
+}
+
+// Unwrap gives ErrBusy.
+func (e *BusyError) Unwrap() error { return ErrBusy }
+
+// Broker is a running broker.
+type Broker struct {
+	server *mqtt.Server
+	tcp    *door
+	web    *door // nil: none
+	log    *slog.Logger
+	once   sync.Once
+	err    error
+}
+
+// Open starts a broker; the caller closes it. A taken port gives a *BusyError.
+func Open(c Config, log *slog.Logger) (*Broker, error) {
+	if c.Listen == "" {
+		c.Listen = "127.0.0.1:1883"
+	}
+	if c.Prefix == "" || c.User == "" || c.Password == "" {
+		return nil, errors.New("embedded broker: prefix, user and password must be set")
+	}
+	b := &Broker{log: log}
+	tcp, err := listen(c.Listen, "listen", c.AnyPort, log)
+	if err != nil {
+		return nil, err
+	}
+	b.tcp = newDoor("tcp", tcp, serveTCP)
+	if c.Websocket != "" {
+		web, err := listen(c.Websocket, "websocket", c.AnyPort, log)
+		if err != nil {
+			return nil, errors.Join(err, tcp.Close())
+		}
+		b.web = newDoor("ws", web, serveWeb)
+	}
+	if err := b.start(c); err != nil {
+		return nil, errors.Join(fmt.Errorf("embedded broker: %w", err), b.Close())
+	}
+	return b, nil
+}
+
+func (b *Broker) start(c Config) error {
+	limits := mqtt.NewDefaultServerCapabilities()
+	limits.MaximumClients = maxClients
+	limits.MaximumPacketSize = maxPacket
+	limits.MaximumClientWritesPending = maxPending
+	limits.MaximumInflight = maxInflight
+	limits.ReceiveMaximum = receiveMaximum
+	limits.MaximumSessionExpiryInterval = sessionExpiry
+	limits.SharedSubAvailable = 0
+	// Not 24 h: mochi would take retained messages away after that time, and with
+	// them the status of an agent that has been online for a day.
+	limits.MaximumMessageExpiryInterval = 0
+	b.server = mqtt.New(&mqtt.Options{
+		Capabilities: limits,
+		Logger:       quiet(b.log),
+		// Nobody may read $SYS, and each round of it stops the world to read memory
+		// statistics: once an hour instead of every second.
+		SysTopicResendInterval: 3600,
+	})
+	if err := b.server.AddHook(&guard{prefix: c.Prefix, user: c.User, password: c.Password}, nil); err != nil {
+		return err
+	}
+	for _, d := range []*door{b.tcp, b.web} {
+		if d == nil {
+			continue
+		}
+		if err := b.server.AddListener(d); err != nil {
+			return err
+		}
+		if a, ok := d.listener.Addr().(*net.TCPAddr); ok && !a.IP.IsLoopback() {
+			b.log.Warn("the embedded broker can be reached from other hosts: whoever reaches it can read all results, unencrypted", "address", a)
+		}
+	}
+	return b.server.Serve()
+}
+
+// listen opens a TCP port, or a free one on the same host where anyPort allows it.
+func listen(addr, key string, anyPort bool, log *slog.Logger) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		if err != nil {
+			return nil, fmt.Errorf("embedded broker: mqtt.embedded.%s: %w", key, err)
+		}
+		return l, nil
+	}
+	if !anyPort {
+		return nil, &BusyError{Addr: addr, MQTT: key == "listen" && Answers(addr), Key: key}
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err != nil {
+		return nil, fmt.Errorf("embedded broker: mqtt.embedded.%s: %w", key, err)
+	}
+	log.Info("a port is taken; took a free one", "for", "mqtt.embedded."+key, "taken", addr, "address", l.Addr().String())
+	return l, nil
+}
+
+// Addr is where MQTT is spoken, host:port.
+func (b *Broker) Addr() string { return b.tcp.Address() }
+
+// WebsocketAddr is where MQTT over websockets is spoken, "" when nowhere.
+func (b *Broker) WebsocketAddr() string {
+	if b.web == nil {
+		return ""
+	}
+	return b.web.Address()
+}
+
+// Close disconnects all clients and waits for them. Twice is harmless.
+func (b *Broker) Close() error {
+	b.once.Do(func() {
+		// Doors first: mochi knows only clients that have said CONNECT, and would
+		// wait for the others.
+		for _, d := range []*door{b.tcp, b.web} {
+			if d != nil {
+				b.err = errors.Join(b.err, d.shut())
+			}
+		}
+		if b.server != nil {
+			b.err = errors.Join(b.err, b.server.Close())
+		}
+	})
+	return b.err
+}

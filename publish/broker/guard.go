@@ -1,0 +1,90 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"log/slog"
+	"strings"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// guard decides who may do what: the agent reads and writes under the prefix,
+// clients without a name read there, everything else is denied.
+type guard struct {
+	mqtt.HookBase
+	prefix, user, password string
+}
+
+// agentID is how the agents' client ids begin. Who takes one over throws its
+// owner out.
+const agentID = "edge-agent-"
+
+// ID names the hook.
+func (*guard) ID() string { return "guard" }
+
+// Provides says which questions the guard answers.
+func (*guard) Provides(b byte) bool {
+	return b == mqtt.OnConnectAuthenticate || b == mqtt.OnACLCheck
+}
+
+// OnConnectAuthenticate lets the agent in by its password, and clients without a
+// user name. These may have no last will: mochi publishes wills without asking
+// OnACLCheck.
+func (g *guard) OnConnectAuthenticate(_ *mqtt.Client, pk packets.Packet) bool {
+	if pk.Connect.UsernameFlag && len(pk.Connect.Username) > 0 {
+		user := subtle.ConstantTimeCompare(pk.Connect.Username, []byte(g.user))
+		word := subtle.ConstantTimeCompare(pk.Connect.Password, []byte(g.password))
+		return user&word == 1 && (!pk.Connect.WillFlag || g.under(pk.Connect.WillTopic))
+	}
+	return !pk.Connect.WillFlag && !strings.HasPrefix(pk.Connect.ClientIdentifier, agentID)
+}
+
+// OnACLCheck is asked for every publish, every subscription and every delivery.
+func (g *guard) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
+	if write && !bytes.Equal(cl.Properties.Username, []byte(g.user)) {
+		return false
+	}
+	return g.under(topic)
+}
+
+// under says whether a topic or filter can only match topics under the prefix.
+func (g *guard) under(topic string) bool {
+	rest, ok := strings.CutPrefix(topic, g.prefix)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// quiet keeps mochi's log down: what it calls a warning (a client that left
+// without goodbye, a short keep-alive) is nothing that the agent's user can act
+// on, and its information repeats ours.
+func quiet(log *slog.Logger) *slog.Logger { return slog.New(quietHandler{log.Handler()}) }
+
+type quietHandler struct{ slog.Handler }
+
+// Enabled lets errors pass, and warnings where debugging is on.
+func (h quietHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= slog.LevelError || l >= slog.LevelWarn && h.Handler.Enabled(ctx, slog.LevelDebug)
+}
+
+// Handle lowers warnings to debug and errors to warnings.
+func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
+	level := slog.LevelDebug
+	if r.Level >= slog.LevelError {
+		level = slog.LevelWarn
+	}
+	r.Level = level
+	r.Message = "embedded broker: " + r.Message
+	return h.Handler.Handle(ctx, r)
+}
+
+// WithAttrs keeps the wrapper around the derived handler.
+func (h quietHandler) WithAttrs(a []slog.Attr) slog.Handler {
+	return quietHandler{h.Handler.WithAttrs(a)}
+}
+
+// WithGroup keeps the wrapper around the derived handler.
+func (h quietHandler) WithGroup(name string) slog.Handler {
+	return quietHandler{h.Handler.WithGroup(name)}
+}
