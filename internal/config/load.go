@@ -150,6 +150,24 @@ func (c *collector) syntax(err error) {
 	c.at(n, "", "not YAML: %s", text)
 }
 
+// MQTTPassword gives the password for the broker: from the variable, else from
+// password_file without the line end. None at all is an empty Secret. Call it at
+// each connect, so that a changed file counts.
+func (c *Config) MQTTPassword() (Secret, error) {
+	if c.MQTT.PasswordFile == "" {
+		return c.MQTT.Password, nil
+	}
+	path, searched := c.Resolve(c.MQTT.PasswordFile)
+	if path == "" {
+		return Secret{}, fmt.Errorf("mqtt.password_file: no file %s", strings.Join(searched, " nor "))
+	}
+	data, err := read(path)
+	if err != nil {
+		return Secret{}, fmt.Errorf("mqtt.password_file: %s %w", path, err)
+	}
+	return NewSecret(strings.TrimRight(string(data), "\r\n")), nil
+}
+
 // finish fills what depends on the machine and on where the file stands.
 func (c *Config) finish(path string, o Options) error {
 	abs, err := filepath.Abs(path)
