@@ -90,7 +90,7 @@ func TestDocsAreWhatTheRegistrySays(t *testing.T) {
 	}
 	want := render(all)
 	if *update {
-		if err := os.WriteFile(page, want, 0o644); err != nil {
+		if err = os.WriteFile(page, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -66,12 +66,16 @@ func New(b Build) *Metrics {
 			"Age of a frame when its answer was ready to be encoded, since it was captured."), []string{"camera", "model"}),
 		worker: prometheus.NewHistogramVec(histogram("worker_invoke_seconds",
 			"Time of an invoke as the worker process measured it, without the way there and back."), []string{"model", "delegate"}),
-		answers: prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: "inferences_total",
-			Help: "Frames answered, by the delegate that ran the model."}, []string{"model", "delegate"}),
+		answers: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "inferences_total",
+			Help: "Frames answered, by the delegate that ran the model.",
+		}, []string{"model", "delegate"}),
 	}
-	build := prometheus.NewGauge(prometheus.GaugeOpts{Namespace: namespace, Name: "build_info",
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info",
 		Help:        "Always 1; the labels say which build runs.",
-		ConstLabels: prometheus.Labels{"version": valid(b.Version), "commit": valid(b.Commit), "goversion": runtime.Version()}})
+		ConstLabels: prometheus.Labels{"version": valid(b.Version), "commit": valid(b.Commit), "goversion": runtime.Version()},
+	})
 	build.Set(1)
 	m.registry.MustRegister(m.stage, m.age, m.worker, m.answers, build, &puller{sources: &m.sources},
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))

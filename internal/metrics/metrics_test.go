@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -186,10 +187,11 @@ func TestLineNotesEachStageUnderItsName(t *testing.T) {
 
 func TestLineOfTheSameNamesIsTheSame(t *testing.T) {
 	m := New(Build{})
-	if m.Line("front", "objects") != m.Line("front", "objects") {
+	first := m.Line("front", "objects")
+	if m.Line("front", "objects") != first {
 		t.Error("a second Line was made for the same names")
 	}
-	if m.Line("front", "objects") == m.Line("front", "faces") {
+	if m.Line("front", "faces") == first {
 		t.Error("two models share a Line")
 	}
 	if r := m.Line("front", "faces").Recent(); len(r) != 0 {
@@ -275,7 +277,7 @@ func TestHandlerSpeaksTextAndNativeHistograms(t *testing.T) {
 	decoder := expfmt.NewDecoder(bytes.NewReader(body), expfmt.ResponseFormat(header))
 	for {
 		var f dto.MetricFamily
-		if err := decoder.Decode(&f); err == io.EOF {
+		if err := decoder.Decode(&f); errors.Is(err, io.EOF) {
 			t.Fatal("protobuf has no frame_age_seconds")
 		} else if err != nil {
 			t.Fatal(err)

@@ -29,9 +29,10 @@ func open(t *testing.T, p Parts) *Server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ctx := context.WithoutCancel(t.Context()) // the test's own has ended by then
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
-		if err := s.Close(context.Background()); err != nil {
+		if err := s.Close(ctx); err != nil {
 			t.Error(err)
 		}
 	})
@@ -124,8 +125,12 @@ func TestReadyzSaysWhatIsMissing(t *testing.T) {
 		want  string
 	}{
 		{"starting", nil, 503, `{"ready":false,"missing":[{"part":"agent","why":"it is still starting"}]}`},
-		{"two parts", waiting{{"camera", "front", "offline: /dev/video0: no such device"}, {Part: "broker", Why: "connection refused"}}, 503,
-			`{"ready":false,"missing":[{"part":"camera","name":"front","why":"offline: /dev/video0: no such device"},{"part":"broker","why":"connection refused"}]}`},
+		{
+			"two parts",
+			waiting{{"camera", "front", "offline: /dev/video0: no such device"}, {Part: "broker", Why: "connection refused"}},
+			503,
+			`{"ready":false,"missing":[{"part":"camera","name":"front","why":"offline: /dev/video0: no such device"},{"part":"broker","why":"connection refused"}]}`,
+		},
 		{"all there", waiting(nil), 200, `{"ready":true,"missing":[]}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -235,7 +240,7 @@ func TestCloseLetsRequestsEndAndFreesThePort(t *testing.T) {
 	}()
 	<-entered
 	closed := make(chan error, 1)
-	go func() { closed <- s.Close(context.Background()) }()
+	go func() { closed <- s.Close(t.Context()) }()
 	close(release)
 	if body := <-got; body != "done" {
 		t.Errorf("the request in progress got %q", body)
@@ -268,7 +273,7 @@ func TestCloseCutsOffWhatDoesNotEnd(t *testing.T) {
 		answered <- err
 	}()
 	<-entered
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if err := s.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Close: %v, want a deadline exceeded", err)
