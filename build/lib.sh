@@ -63,3 +63,8 @@ gnu_triplet() {
 	*) die "architecture $1 is not supported; amd64 and arm64 are" ;;
 	esac
 }
+
+# debian_mirror: where this machine's apt gets its packages.
+debian_mirror() {
+	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1
+}
