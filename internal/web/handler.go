@@ -73,7 +73,7 @@ func ready(w http.ResponseWriter, r Readiness, log *slog.Logger) {
 	}
 	body, err := json.Marshal(readiness{Ready: len(missing) == 0, Missing: missing})
 	if err != nil { // strings and a bool: cannot happen
-		log.Error("readiness could not be encoded", "err", err)
+		log.Error("readiness could not be encoded", "error", err)
 		http.Error(w, "readiness could not be encoded", http.StatusInternalServerError)
 		return
 	}

@@ -111,7 +111,7 @@ func Open(c Config, p Parts, log *slog.Logger) (*Server, error) {
 	go func() {
 		defer close(s.done)
 		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the web page is gone", "err", err)
+			log.Error("the web page is gone", "error", err)
 		}
 	}()
 	return s, nil
