@@ -34,7 +34,6 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		SilenceUsage:  true,
 		RunE:          chooseCommand,
 	}
-	root.SuggestionsMinimumDistance = 2
 	root.SetFlagErrorFunc(usageError)
 	root.AddCommand(
 		newValidate(),
@@ -63,6 +62,7 @@ func chooseCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
+	cmd.SuggestionsMinimumDistance = 2 // letters to change
 	hint := ""
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 		hint = ", did you mean " + strings.Join(s, " or ") + "?"
