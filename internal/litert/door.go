@@ -1,0 +1,145 @@
+//go:build linux && cgo
+
+package litert
+
+// Loading the library, and turning a C status into a Go error: at one place.
+
+// #cgo CFLAGS: -std=gnu11 -Wall -O2
+// #cgo LDFLAGS: -ldl
+// #include <stdlib.h>
+// #include "shim.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"unsafe"
+)
+
+// Library is the loaded libLiteRt.so with an environment in which only the CPU is
+// registered.
+type Library struct {
+	path   string
+	c      *C.lrt_library
+	env    unsafe.Pointer
+	models int // open ones
+}
+
+// tableEntries tells releases apart by the length of the library's function
+// table, the only thing in its ABI that does.
+var tableEntries = map[int]string{165: "2.2.0", 169: Version}
+
+// Open loads the library at path and checks its version. The file stays mapped
+// until the process ends, even after Close.
+func Open(path string) (*Library, error) {
+	cpath := C.CString(path)
+	defer C.free(unsafe.Pointer(cpath))
+	var why [1024]C.char
+	c := C.lrt_open(cpath, &why[0], C.size_t(len(why)))
+	if c == nil {
+		return nil, &Error{Op: "load", Path: path, Log: C.GoString(&why[0]), Err: ErrLibrary}
+	}
+	l := &Library{path: path, c: c}
+	if err := l.checkVersion(); err != nil {
+		C.lrt_free(c)
+		return nil, &Error{Op: "load", Path: path, Err: err}
+	}
+	if s := C.lrt_create_environment(c, &l.env); s != 0 {
+		err := l.failure("load", path, s, ErrLibrary)
+		C.lrt_free(c)
+		return nil, err
+	}
+	return l, nil
+}
+
+func (l *Library) checkVersion() error {
+	entries := int(C.lrt_table_entries(l.c))
+	found, known := tableEntries[entries]
+	missing := ""
+	if p := C.lrt_missing(l.c); p != nil {
+		missing = C.GoString(p)
+	}
+	switch {
+	case found == Version && missing == "":
+		return nil
+	case entries == 0 && missing != "":
+		return fmt.Errorf("%w: it is older than LiteRT 2.2 or no LiteRT at all (it has no %s); this agent needs %s", ErrVersion, missing, Version)
+	case entries == 0:
+		return fmt.Errorf("%w: it is older than LiteRT 2.2; this agent needs %s", ErrVersion, Version)
+	case known && found != Version:
+		return fmt.Errorf("%w: it is LiteRT %s; this agent needs %s", ErrVersion, found, Version)
+	case missing != "":
+		return fmt.Errorf("%w: it has no %s; this agent needs LiteRT %s", ErrVersion, missing, Version)
+	}
+	return fmt.Errorf("%w: its function table has %d entries, that of LiteRT %s has 169; this agent needs %s", ErrVersion, entries, Version, Version)
+}
+
+// Close gives the environment back. All models must be closed; twice is harmless.
+func (l *Library) Close() error {
+	if l.c == nil {
+		return nil
+	}
+	if l.models > 0 {
+		return &Error{Op: "close", Path: l.path, Err: fmt.Errorf("%w by %d models", ErrInUse, l.models)}
+	}
+	C.lrt_destroy_environment(l.c, l.env)
+	C.lrt_free(l.c)
+	l.c, l.env = nil, nil
+	return nil
+}
+
+// DieBySignal makes a crash inside the library end the process by its own signal
+// (after what the library last said) instead of by a dump of Go's stacks. For
+// worker processes, whose parent tells the signal.
+func DieBySignal() { C.lrt_die_by_signal() }
+
+// failure makes an Error of a status and what the library printed.
+func (l *Library) failure(op, path string, status C.int, kind error) error {
+	var text [16 << 10]C.char
+	C.lrt_last_log(&text[0], C.size_t(len(text)))
+	return newFailure(op, path, int(status), kind, C.GoString(&text[0]))
+}
+
+// modelFile opens and checks a model. The caller closes the file.
+func modelFile(path, name string) (*os.File, int64, error) {
+	fail := func(err error) (*os.File, int64, error) {
+		return nil, 0, &Error{Op: "compile", Path: name, Err: err}
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err // the path is told already
+		}
+		return fail(err)
+	}
+	st, err := f.Stat()
+	if err == nil && !st.Mode().IsRegular() {
+		err = fmt.Errorf("%w: it is not a regular file (%s)", ErrModel, st.Mode().Type())
+	}
+	if err == nil {
+		if why := checkModel(f, st.Size()); why != nil {
+			err = fmt.Errorf("%w: %w", ErrModel, why)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return fail(err)
+	}
+	return f, st.Size(), nil
+}
+
+// cpuOptions is the text that XNNPACK's options are given as.
+func cpuOptions(o Options) (string, error) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "num_threads = %d\n", max(1, o.Threads))
+	if o.WeightCache != "" {
+		if strings.ContainsAny(o.WeightCache, "\"\\\n") {
+			return "", fmt.Errorf("weight cache %q: its name cannot hold quotes, backslashes or line ends", o.WeightCache)
+		}
+		fmt.Fprintf(&b, "weight_cache_file_path = \"%s\"\n", o.WeightCache)
+	}
+	return b.String(), nil
+}
