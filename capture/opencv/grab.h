@@ -1,0 +1,14 @@
+// The C face of grab.cpp.
+#pragma once
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+// ea_grab moves a cv::VideoCapture on by one frame without decoding it: 1 when
+// there is one, 0 when there is none, -1 after an exception.
+int ea_grab(void *capture);
+
+#ifdef __cplusplus
+}
+#endif

@@ -1,0 +1,257 @@
+package opencv
+
+// Sources that OpenCV's VideoCapture reads: V4L2 devices, URLs and files by
+// FFmpeg, GStreamer pipelines. The backend is always named: left to itself OpenCV
+// tries one after the other and may hang in one that was never meant.
+
+// #cgo CXXFLAGS: -std=c++11
+// #cgo pkg-config: opencv4
+// #include "grab.h"
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+	"unsafe"
+
+	"gocv.io/x/gocv"
+
+	"edgeagent/capture/source"
+	"edgeagent/internal/pipeline"
+	"edgeagent/internal/worker"
+)
+
+// Properties that GoCV has no names for (opencv2/videoio.hpp), in milliseconds.
+const (
+	propOpenTimeout = gocv.VideoCaptureProperties(53)
+	propReadTimeout = gocv.VideoCaptureProperties(54)
+)
+
+// video is a grabber over a VideoCapture.
+type video struct {
+	vc      *gocv.VideoCapture
+	handle  unsafe.Pointer // vc's own
+	backend string
+	granted string
+	period  time.Duration // of a recording; 0: the source sets the pace
+	limit   time.Duration // a grab that took longer gives a frame from before the stall
+	reopen  func() (*gocv.VideoCapture, error)
+	driver  bool // the driver stamps frames with CLOCK_MONOTONIC
+}
+
+// newVideo takes vc over.
+func newVideo(vc *gocv.VideoCapture, backend string) *video {
+	v := &video{backend: backend}
+	v.adopt(vc)
+	return v
+}
+
+// adopt makes vc the capture. Its C++ object is the one field of GoCV's struct; a
+// test holds that.
+func (v *video) adopt(vc *gocv.VideoCapture) {
+	v.vc, v.handle = vc, *(*unsafe.Pointer)(unsafe.Pointer(vc))
+}
+
+// open opens a file, URL, device path or pipeline with one backend.
+func open(where string, api gocv.VideoCaptureAPI, params ...gocv.VideoCaptureProperties) (*gocv.VideoCapture, error) {
+	var vc *gocv.VideoCapture
+	var err error
+	if len(params) > 0 {
+		vc, err = gocv.VideoCaptureFileWithAPIParams(where, api, params)
+	} else {
+		vc, err = gocv.VideoCaptureFileWithAPI(where, api)
+	}
+	if err != nil {
+		_ = vc.Close() // GoCV gives a live handle with its error
+		return nil, err
+	}
+	return vc, nil
+}
+
+// Grab waits for the next frame.
+func (v *video) Grab() (int64, error) {
+	began := pipeline.Now()
+	if C.ea_grab(v.handle) != 1 {
+		if v.period > 0 {
+			return 0, io.EOF
+		}
+		return 0, errors.New("the source gives no more frames: unplugged, or the sender has gone")
+	}
+	now := pipeline.Now()
+	if v.limit > 0 && now-began > int64(v.limit) {
+		// FFmpeg hands out the frame that it held when the stall began.
+		return 0, fmt.Errorf("no frame for %v", time.Duration(now-began).Round(time.Millisecond))
+	}
+	if v.driver {
+		// V4L2 stamps with CLOCK_MONOTONIC; a driver that does otherwise is not believed.
+		if at := int64(v.vc.Get(gocv.VideoCapturePosMsec) * 1e6); at <= now && at > now-int64(time.Second) {
+			return at, nil
+		}
+	}
+	return now, nil
+}
+
+// Retrieve decodes the frame that Grab found.
+func (v *video) Retrieve(m *gocv.Mat) error {
+	if !v.vc.Retrieve(m) || m.Empty() {
+		return errors.New("the frame cannot be decoded")
+	}
+	return nil
+}
+
+// Rewind goes back to the first frame of a recording.
+func (v *video) Rewind() error {
+	v.vc.Set(gocv.VideoCapturePosFrames, 0)
+	if v.vc.Get(gocv.VideoCapturePosFrames) == 0 {
+		return nil
+	}
+	vc, err := v.reopen()
+	if err != nil {
+		return err
+	}
+	_ = v.vc.Close()
+	v.adopt(vc)
+	return nil
+}
+
+// Info tells what is known before the first frame.
+func (v *video) Info() source.Info {
+	fps := v.vc.Get(gocv.VideoCaptureFPS)
+	if math.IsNaN(fps) || fps < 0 || fps > 1000 {
+		fps = 0
+	}
+	return source.Info{
+		Width: int(v.vc.Get(gocv.VideoCaptureFrameWidth)), Height: int(v.vc.Get(gocv.VideoCaptureFrameHeight)),
+		FPS: fps, Backend: v.backend, Granted: v.granted,
+	}
+}
+
+// Period is the time between frames of a recording; 0 where the source sets the pace.
+func (v *video) Period() time.Duration { return v.period }
+
+// Close lets the source go.
+func (v *video) Close() error { return v.vc.Close() }
+
+// openFile opens a video file.
+func openFile(o source.Open) (grabber, error) {
+	where := o.Source.Where
+	if err := readable(where); err != nil {
+		return nil, err
+	}
+	again := func() (*gocv.VideoCapture, error) { return open(where, gocv.VideoCaptureFFmpeg) }
+	vc, err := again()
+	if err != nil {
+		return nil, fail(source.FailOpen, "%s is no video that FFmpeg can read", where)
+	}
+	v := newVideo(vc, "FFmpeg")
+	v.reopen = again
+	fps := v.Info().FPS
+	if fps < 0.01 {
+		fps = 25 // a file that does not say: the commonest rate
+	}
+	v.period = time.Duration(float64(time.Second) / fps)
+	return v, nil
+}
+
+// openURL opens a network stream.
+func openURL(o source.Open) (grabber, error) {
+	where := o.Source.Where
+	vc, err := open(where, gocv.VideoCaptureFFmpeg,
+		propOpenTimeout, gocv.VideoCaptureProperties(o.OpenMS), propReadTimeout, gocv.VideoCaptureProperties(o.ReadMS))
+	if err != nil {
+		return nil, fail(source.FailOpen, "%s: %s", o.Source, explainURL(where, time.Duration(o.OpenMS)*time.Millisecond))
+	}
+	v := newVideo(vc, "FFmpeg")
+	v.limit = time.Duration(o.ReadMS) * time.Millisecond
+	return v, nil
+}
+
+// ports are the default ones of URL schemes.
+var ports = map[string]string{"rtsp": "554", "rtsps": "322", "http": "80", "https": "443"}
+
+// explainURL finds out why a URL could not be opened, for OpenCV does not say: it
+// knocks at the server's port.
+func explainURL(where string, timeout time.Duration) string {
+	u, err := url.Parse(where)
+	if err != nil {
+		return "not a URL"
+	}
+	port := u.Port()
+	if port == "" {
+		port = ports[u.Scheme]
+	}
+	c, err := net.DialTimeout("tcp", net.JoinHostPort(u.Hostname(), port), min(timeout, 2*time.Second))
+	if err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		return fmt.Sprintf("cannot reach %s: %v", net.JoinHostPort(u.Hostname(), port), err)
+	}
+	_ = c.Close()
+	return "the server answers, but gives no video here: check path, user and password"
+}
+
+// openPipeline opens a GStreamer pipeline.
+func openPipeline(o source.Open) (grabber, error) {
+	if !gocv.VideoRegistry.HasBackend(gocv.VideoCaptureGstreamer) {
+		return nil, fail(source.FailOpen, "this OpenCV was built without GStreamer")
+	}
+	vc, err := open(o.Source.Where, gocv.VideoCaptureGstreamer)
+	if err != nil {
+		return nil, fail(source.FailOpen, "GStreamer cannot start this pipeline; try it with gst-launch-1.0: %s", o.Source)
+	}
+	return newVideo(vc, "GStreamer"), nil
+}
+
+// openV4L2 opens a V4L2 device and asks it for the wished size and rate.
+func openV4L2(o source.Open) (grabber, error) {
+	src := o.Source
+	if err := readable(src.Where); err != nil {
+		return nil, err
+	}
+	vc, err := open(src.Where, gocv.VideoCaptureV4L2)
+	if err != nil {
+		return nil, fail(source.FailOpen, "%s is no camera, or another program uses it", src.Where)
+	}
+	v := newVideo(vc, "V4L2")
+	v.driver = true
+	if src.Width > 0 && src.Height > 0 {
+		vc.Set(gocv.VideoCaptureFrameWidth, float64(src.Width))
+		vc.Set(gocv.VideoCaptureFrameHeight, float64(src.Height))
+	}
+	if src.FPS > 0 {
+		vc.Set(gocv.VideoCaptureFPS, src.FPS)
+	}
+	i := v.Info()
+	v.granted = fmt.Sprintf("%dx%d %s at %g a second", i.Width, i.Height, strings.TrimRight(vc.CodecString(), "\x00"), i.FPS)
+	return v, nil
+}
+
+// readable says in words why a path cannot be opened, before OpenCV fails without any.
+func readable(path string) error {
+	f, err := os.Open(path)
+	switch {
+	case err == nil:
+		return f.Close()
+	case errors.Is(err, os.ErrNotExist):
+		return fail(source.FailOpen, "there is no %s", path)
+	case errors.Is(err, os.ErrPermission) && strings.HasPrefix(path, "/dev/"):
+		return fail(source.FailPermission, "%s may be opened by the group video only; add the agent's user to it: usermod -aG video USER", path)
+	case errors.Is(err, os.ErrPermission):
+		return fail(source.FailPermission, "%s: the agent's user may not read it", path)
+	}
+	return fail(source.FailOpen, "%v", err)
+}
+
+// fail is an error that travels to the daemon as it is.
+func fail(kind, format string, args ...any) error {
+	return &worker.Failure{Kind: kind, Text: fmt.Sprintf(format, args...)}
+}
