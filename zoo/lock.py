@@ -1,0 +1,42 @@
+"""Resolves requirements.in into requirements.txt: every package with its version and the sha256 of its wheel.
+
+Run it by hand with the interpreter that the zoo is to use (Debian 12's, CPython 3.11 on
+amd64) when a pin in requirements.in changes: `python3 zoo/lock.py`.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ALONE = "[no dependencies]"  # marks a package of which only data files are used
+
+
+def resolve(lines: list[str], *options: str) -> dict[str, str]:
+    """What pip would install for the requirements: "name==version" to sha256."""
+    with tempfile.TemporaryDirectory() as folder:
+        wanted, report = Path(folder, "wanted.txt"), Path(folder, "report.json")
+        wanted.write_text("\n".join(lines))
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--dry-run", "--ignore-installed"]
+        command += ["--only-binary=:all:", "--report", str(report), "-r", str(wanted), *options]
+        subprocess.run(command, check=True)
+        installs = json.loads(report.read_text())["install"]
+    return {
+        f"{i['metadata']['name'].lower()}=={i['metadata']['version']}": i["download_info"]["archive_info"]["hashes"]["sha256"]
+        for i in installs
+    }
+
+
+def main() -> None:
+    lines = (HERE / "requirements.in").read_text().splitlines()
+    alone = [line for line in lines if ALONE in line]
+    found = resolve([line for line in lines if line not in alone]) | resolve(alone, "--no-deps")
+    out = ["# Made by zoo/lock.py from requirements.in; for CPython 3.11 on amd64. Install with --no-deps --require-hashes."]
+    out += [f"{package} --hash=sha256:{found[package]}" for package in sorted(found)]
+    (HERE / "requirements.txt").write_text("\n".join(out) + "\n")
+
+
+if __name__ == "__main__":
+    main()
