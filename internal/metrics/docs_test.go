@@ -1,3 +1,5 @@
+// docs/metrics.md is made here, from the registry itself.
+
 package metrics
 
 import (

@@ -1,3 +1,5 @@
+// What the histograms, the pulled accounts and the handler show, and that noting a frame costs no memory.
+
 package metrics
 
 import (

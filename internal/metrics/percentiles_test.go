@@ -1,3 +1,5 @@
+// The percentiles held against exact ones.
+
 package metrics
 
 import (

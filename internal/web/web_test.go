@@ -1,3 +1,5 @@
+// The server over real sockets: paths, refusals, ports that are taken, closing.
+
 package web
 
 import (
