@@ -65,7 +65,8 @@ if ! retry apt install --yes --no-install-recommends "${missing[@]}" >"$log" 2>&
 fi
 rm -f "$log"
 
-if [ $installs_mosquitto = yes ] && command -v systemctl >/dev/null; then
-	"${as_root[@]}" systemctl --quiet disable mosquitto >/dev/null 2>&1 || true
+if [ $installs_mosquitto = yes ]; then
+	"${as_root[@]}" update-rc.d mosquitto disable >/dev/null
+	"${as_root[@]}" deb-systemd-helper disable mosquitto.service >/dev/null
 	say "mosquitto is here for the tests only; its service was left disabled"
 fi
