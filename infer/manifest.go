@@ -1,0 +1,168 @@
+// The model manifest: a YAML file beside a model that says what the model is,
+// what it wants and what it must answer. Format: docs/manifest.md.
+
+package infer
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"edgeagent/internal/pipeline"
+)
+
+// manifestSchema is the one version of the format.
+const manifestSchema = "edge.model/1"
+
+// maxManifest bounds the file; a real one has a few hundred bytes.
+const maxManifest = 256 << 10
+
+// fileRef is a file beside the manifest and its sum.
+type fileRef struct {
+	Path   string `yaml:"path"`
+	SHA256 string `yaml:"sha256"`
+}
+
+// manifest is the YAML form.
+type manifest struct {
+	Schema      string  `yaml:"schema"`
+	Name        string  `yaml:"name"`
+	Task        string  `yaml:"task"`
+	File        fileRef `yaml:"file"`
+	Labels      fileRef `yaml:"labels"`
+	LabelOffset *int    `yaml:"label_offset"`
+	Input       struct {
+		Colour        pipeline.Colour        `yaml:"colour"`
+		Layout        pipeline.Layout        `yaml:"layout"`
+		Resize        pipeline.Policy        `yaml:"resize"`
+		Crop          float64                `yaml:"crop"`
+		Interpolation pipeline.Interpolation `yaml:"interpolation"`
+		Pad           [3]uint8               `yaml:"pad"`
+		Mean          []float64              `yaml:"mean"`
+		Std           []float64              `yaml:"std"`
+	} `yaml:"input"`
+	Output struct {
+		Kind OutputKind `yaml:"kind"`
+	} `yaml:"output"`
+	Golden *struct {
+		Input     string  `yaml:"input"`
+		SHA256    string  `yaml:"sha256"`
+		Top1      int     `yaml:"top1"`
+		Score     float64 `yaml:"score"`
+		Tolerance float64 `yaml:"tolerance"`
+	} `yaml:"golden"`
+	Licence string `yaml:"licence"`
+	Source  string `yaml:"source"`
+}
+
+// LoadManifest reads a manifest and the label file that it names. Paths are
+// relative to the manifest.
+func LoadManifest(path string) (*Spec, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	b, err := io.ReadAll(io.LimitReader(f, maxManifest+1))
+	if err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", path, err)
+	}
+	m, err := parseManifest(b)
+	if err != nil {
+		return nil, bad("manifest %s: %w", path, err)
+	}
+	return m.spec(path)
+}
+
+func parseManifest(b []byte) (*manifest, error) {
+	if len(b) > maxManifest {
+		return nil, fmt.Errorf("larger than %d bytes", maxManifest)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	m := &manifest{}
+	if err := d.Decode(m); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("the file is empty")
+		}
+		return nil, errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))
+	}
+	return m, m.check()
+}
+
+// check says everything that is wrong with the manifest itself.
+func (m *manifest) check() error {
+	var errs []string
+	say := func(format string, args ...any) { errs = append(errs, fmt.Sprintf(format, args...)) }
+	if m.Schema != manifestSchema {
+		say("schema is %q, this agent reads %q", m.Schema, manifestSchema)
+	}
+	if m.File.Path == "" {
+		say("file.path is missing")
+	}
+	if m.Golden != nil && m.Golden.Input == "" {
+		say("golden.input is missing")
+	}
+	oneOf(say, "input.colour", m.Input.Colour, pipeline.RGB, pipeline.BGR, pipeline.Gray)
+	oneOf(say, "input.layout", m.Input.Layout, pipeline.NHWC, pipeline.NCHW)
+	oneOf(say, "input.resize", m.Input.Resize, pipeline.Stretch, pipeline.Crop, pipeline.Letterbox)
+	oneOf(say, "input.interpolation", m.Input.Interpolation, pipeline.Nearest, pipeline.Linear, pipeline.Area, pipeline.Cubic)
+	oneOf(say, "output.kind", m.Output.Kind, Probabilities, Logits)
+	if c := m.Input.Crop; c < 0 || c > 1 || c != c {
+		say("input.crop is %v, it must lie in (0, 1]", c)
+	}
+	if len(errs) > 0 {
+		return errors.New(strings.Join(errs, "; "))
+	}
+	return nil
+}
+
+// oneOf complains when a word is given that is none of those known.
+func oneOf[T ~string](say func(string, ...any), key string, got T, known ...T) {
+	if got == "" {
+		return
+	}
+	words := make([]string, len(known))
+	for i, k := range known {
+		if got == k {
+			return
+		}
+		words[i] = string(k)
+	}
+	say("%s is %q, it must be one of %s", key, string(got), strings.Join(words, ", "))
+}
+
+func (m *manifest) spec(path string) (*Spec, error) {
+	dir := filepath.Dir(path)
+	at := func(p string) string {
+		if p == "" || filepath.IsAbs(p) {
+			return p
+		}
+		return filepath.Join(dir, p)
+	}
+	s := &Spec{
+		Name: m.Name, File: at(m.File.Path), SHA256: m.File.SHA256, Task: m.Task,
+		LabelsFile: at(m.Labels.Path), LabelOffset: m.LabelOffset,
+		Policy: m.Input.Resize, Crop: m.Input.Crop, Interpolation: m.Input.Interpolation,
+		Colour: m.Input.Colour, Layout: m.Input.Layout, Pad: m.Input.Pad, Mean: m.Input.Mean, Std: m.Input.Std,
+		Output: m.Output.Kind,
+	}
+	if g := m.Golden; g != nil {
+		s.Golden = &Golden{Path: at(g.Input), SHA256: g.SHA256, Top1: g.Top1, Score: g.Score, Tolerance: g.Tolerance}
+	}
+	if s.LabelsFile == "" {
+		return s, nil
+	}
+	if err := checkSum(s.LabelsFile, m.Labels.SHA256); err != nil {
+		return nil, fmt.Errorf("manifest %s: %w", path, err)
+	}
+	var err error
+	s.Labels, err = ReadLabels(s.LabelsFile)
+	return s, err
+}

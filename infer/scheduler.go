@@ -1,0 +1,362 @@
+// The scheduler: the model pulls. While one frame is inferred, the camera whose
+// turn is next has its newest frame filled into a slot; nothing is ever queued.
+
+package infer
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"edgeagent/internal/pipeline"
+)
+
+// View is one camera (and region) as this model sees it.
+type View interface {
+	// Camera and Region name it.
+	Camera() string
+	Region() string
+	// Fill waits until the newest frame not yet delivered here, and captured at or
+	// after notBefore (CLOCK_MONOTONIC ns), stands in a slot as the model's input.
+	// The caller releases the frame. A *pipeline.FrameError concerns one try;
+	// pipeline.ErrEnd is the end of a recording; ctx's error comes when ctx ends.
+	// Fill is called by one goroutine at a time.
+	Fill(ctx context.Context, notBefore int64) (*pipeline.Frame, error)
+}
+
+// Engine runs the model on a filled frame.
+type Engine interface {
+	// Infer copies the outputs into a. It retains f for as long as a worker may read
+	// it. A *pipeline.FrameError concerns this frame only; any other error is final.
+	Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) error
+}
+
+// Sink takes results over. It does not wait for the network and keeps nothing of
+// r past the call.
+type Sink interface {
+	Result(r *pipeline.Result)
+}
+
+// LineConfig is how often and with what weight a view is served.
+type LineConfig struct {
+	View   View
+	FPS    float64 // inferences a second at most; 0: as fast as it goes
+	Weight float64 // share against other cameras; 0 means 1
+}
+
+// Scheduler serves one model's views. Run it once.
+type Scheduler struct {
+	Model  *Model
+	Engine Engine
+	Sink   Sink
+	Log    *slog.Logger
+	Synced func() bool // whether the wall clock is synchronised; nil: not known, so false
+
+	lines []*line
+	clock float64 // start of the turn in service
+}
+
+// line is one view on its round: idle → asked → ready → (inferred) → idle.
+type line struct {
+	LineConfig
+	period int64 // ns between frames; 0: none
+	due    int64 // frames captured before are thinned
+	turn   float64
+	state  lineState
+	frame  *pipeline.Frame
+	ask    chan int64
+	ended  bool
+
+	mu     sync.Mutex
+	counts pipeline.Counts
+}
+
+type lineState uint8
+
+const (
+	idle lineState = iota
+	asked
+	ready
+)
+
+// filled is what a line's filler brings.
+type filled struct {
+	l   *line
+	f   *pipeline.Frame
+	err error
+}
+
+// Add gives the scheduler another view. Call it before Run.
+func (s *Scheduler) Add(c LineConfig) {
+	if c.Weight <= 0 {
+		c.Weight = 1
+	}
+	l := &line{LineConfig: c, ask: make(chan int64, 1)}
+	if c.FPS > 0 {
+		l.period = int64(float64(time.Second) / c.FPS)
+	}
+	l.counts.Reasons = map[string]uint64{}
+	s.lines = append(s.lines, l)
+}
+
+// Counts is the account of a view: exact at every reading.
+func (s *Scheduler) Counts(camera, region string) pipeline.Counts {
+	for _, l := range s.lines {
+		if l.View.Camera() == camera && l.View.Region() == region {
+			return l.snapshot()
+		}
+	}
+	return pipeline.Counts{}
+}
+
+// Run serves the views until ctx is done or every recording has ended, and then
+// returns nil; it returns the engine's error when that is final. The frame in hand
+// is finished first. All goroutines that Run starts have ended when it returns.
+func (s *Scheduler) Run(ctx context.Context) error {
+	fillCtx, stop := context.WithCancel(ctx)
+	got := make(chan filled, len(s.lines))
+	var wg sync.WaitGroup
+	for _, l := range s.lines {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for due := range l.ask {
+				f, err := l.View.Fill(fillCtx, due)
+				got <- filled{l, f, err} // has room for every line
+			}
+		}()
+	}
+	err := s.serve(ctx, got)
+	stop()
+	for _, l := range s.lines {
+		close(l.ask)
+	}
+	wg.Wait()
+	close(got)
+	for g := range got {
+		s.take(g)
+	}
+	for _, l := range s.lines {
+		if l.state == ready {
+			l.drop()
+		}
+	}
+	return err
+}
+
+// serve is the loop: take what has come, infer the one whose turn it is, else ask
+// and wait.
+func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
+	var a pipeline.Answer
+	r := pipeline.Result{Model: s.Model.Spec.ID}
+	for ctx.Err() == nil {
+		for more := true; more; {
+			select {
+			case g := <-got:
+				s.take(g)
+			default:
+				more = false
+			}
+		}
+		if l := s.next(ready); l != nil {
+			f := l.frame
+			l.frame, l.state = nil, idle
+			s.serveTurn(l)
+			if s.next(ready) == nil { // the overlap: one frame ahead, never more
+				s.request(s.next(idle))
+			}
+			if err := s.infer(ctx, l, f, &a, &r); err != nil {
+				return err
+			}
+			continue
+		}
+		if !s.requestAll() {
+			return nil // every recording has ended
+		}
+		select {
+		case <-ctx.Done():
+		case g := <-got:
+			s.take(g)
+		}
+	}
+	return nil
+}
+
+// next is the least recently served line in that state, weights considered.
+func (s *Scheduler) next(st lineState) *line {
+	var best *line
+	for _, l := range s.lines {
+		if l.state == st && !l.ended && (best == nil || l.turn < best.turn) {
+			best = l
+		}
+	}
+	return best
+}
+
+// request asks a line for its next frame; nil does nothing.
+func (s *Scheduler) request(l *line) {
+	if l == nil {
+		return
+	}
+	l.state = asked
+	l.ask <- l.due
+}
+
+// requestAll asks every idle line; false when no line is left that could answer.
+func (s *Scheduler) requestAll() bool {
+	alive := false
+	for _, l := range s.lines {
+		if l.ended {
+			continue
+		}
+		alive = true
+		if l.state == idle {
+			s.request(l)
+		}
+	}
+	return alive
+}
+
+// take books what a filler brought.
+func (s *Scheduler) take(g filled) {
+	l := g.l
+	l.state = idle
+	var fe *pipeline.FrameError
+	switch {
+	case g.err == nil:
+		l.state, l.frame = ready, g.f
+		l.turn = max(l.turn, s.clock) // who was away does not catch up on turns it missed
+		l.arrived(g.f)
+		l.pace(g.f.Captured)
+	case errors.Is(g.err, pipeline.ErrEnd):
+		l.ended = true
+	case errors.As(g.err, &fe):
+		if s.Log != nil {
+			s.Log.Debug("no frame", "camera", l.View.Camera(), "reason", fe.Reason, "err", fe.Err)
+		}
+	case errors.Is(g.err, context.Canceled), errors.Is(g.err, context.DeadlineExceeded):
+	default:
+		l.ended = true
+		if s.Log != nil {
+			s.Log.Error("camera given up", "camera", l.View.Camera(), "err", g.err)
+		}
+	}
+}
+
+// pace moves the line's due time on by one period. Times stay on a grid so that
+// the rate holds on average; a line that fell behind starts a new grid.
+func (l *line) pace(captured int64) {
+	if l.period == 0 {
+		return
+	}
+	if l.due == 0 || captured-l.due >= l.period {
+		l.due = captured
+	}
+	l.due += l.period
+}
+
+// infer runs one frame and hands its result on.
+func (s *Scheduler) infer(ctx context.Context, l *line, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
+	defer f.Release()
+	// A stop does not cut the frame in hand short: it has its deadline.
+	err := s.Engine.Infer(context.WithoutCancel(ctx), f, a)
+	if err == nil {
+		r.Labels, err = s.Model.Decoder.Decode(r.Labels, a)
+	}
+	var fe *pipeline.FrameError
+	if errors.As(err, &fe) {
+		l.failed(fe.Reason)
+		if s.Log != nil {
+			s.Log.Warn("frame failed", "camera", f.Camera, "model", r.Model, "seq", f.Seq, "reason", fe.Reason, "err", fe.Err)
+		}
+		return nil
+	}
+	if err != nil {
+		l.failed("engine")
+		return err
+	}
+	fillResult(r, f, a)
+	r.ClockSynced = s.Synced != nil && s.Synced()
+	l.answered()
+	s.Sink.Result(r)
+	return nil
+}
+
+// serveTurn books a turn by start-time fair queueing: each turn costs 1/weight,
+// and the turn in service is the clock that nobody falls behind (Goyal, Vin and
+// Cheng, "Start-time Fair Queueing", SIGCOMM 1996).
+func (s *Scheduler) serveTurn(l *line) {
+	s.clock = max(s.clock, l.turn)
+	l.turn = s.clock + 1/l.Weight
+}
+
+// fillResult writes identity and times; labels stand there already. The stages
+// are differences of the same readings cut to microseconds since t0, so that they
+// add up to the total exactly.
+func fillResult(r *pipeline.Result, f *pipeline.Frame, a *pipeline.Answer) {
+	r.Camera, r.Region, r.Seq = f.Camera, f.Region, f.Seq
+	r.Delegate, r.Invoked = a.Delegate, a.Worker
+	r.Time = pipeline.Wall(f.Captured).UTC()
+	end := pipeline.Now()
+	at := func(t int64) time.Duration { return time.Duration(t - f.Captured).Truncate(time.Microsecond) }
+	start, retrieved, filled := at(f.RetrieveStart), at(f.RetrieveEnd), at(f.Ready)
+	sent, received, done := at(a.Sent), at(a.Received), at(end)
+	r.Latency = pipeline.Latency{
+		Queue:       start + sent - filled,
+		Capture:     retrieved - start,
+		Preprocess:  filled - retrieved,
+		Invoke:      received - sent,
+		Postprocess: done - received,
+		Total:       done,
+	}
+	r.FrameAge = done
+}
+
+// arrived books a frame and those left out before it.
+func (l *line) arrived(f *pipeline.Frame) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := &l.counts
+	c.Thinned += uint64(f.Thinned)
+	c.Skipped += uint64(f.Skipped)
+	c.Captured += 1 + uint64(f.Thinned) + uint64(f.Skipped)
+	c.InFlight++
+}
+
+func (l *line) answered() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts.Answered++
+	l.counts.InFlight--
+}
+
+func (l *line) failed(reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts.Failed++
+	l.counts.Reasons[reason]++
+	l.counts.InFlight--
+}
+
+// drop gives a ready frame up at the end of Run.
+func (l *line) drop() {
+	l.mu.Lock()
+	l.counts.Skipped++
+	l.counts.InFlight--
+	l.mu.Unlock()
+	l.frame.Release()
+	l.frame, l.state = nil, idle
+}
+
+func (l *line) snapshot() pipeline.Counts {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.counts
+	c.Reasons = make(map[string]uint64, len(l.counts.Reasons))
+	for k, v := range l.counts.Reasons {
+		c.Reasons[k] = v
+	}
+	return c
+}
