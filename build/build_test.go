@@ -65,9 +65,10 @@ func TestFileCheck(t *testing.T) {
 	}{
 		{name: "a good file", file: "a.go", text: "// Package p does little.\npackage p\n"},
 		{name: "with a build constraint", file: "a.go", text: "//go:build linux\n\n// Linux's side of p.\n\npackage p\n"},
+		{name: "the sentence after the package line", file: "a.go", text: "package p\n\n// Linux's side of p.\n\nvar x int\n"},
 		{name: "a good script", file: "a.sh", text: "#!/bin/sh\n# Does little.\n"},
 		{name: "a good Python file", file: "a.py", text: "#!/usr/bin/env python3\n\"\"\"Does little.\"\"\"\n"},
-		{name: "no opening sentence", file: "a.go", text: "package p\n", want: "does not open with a comment"},
+		{name: "no opening sentence", file: "a.go", text: "package p\n\nimport \"io\"\n\n// X is x.\n", want: "does not open with a comment"},
 		{name: "an empty comment in a script", file: "a.sh", text: "#!/bin/sh\nset -e\n", want: "does not open with a comment"},
 		{name: "too long", file: "a.go", text: long, want: "501 lines"},
 		{name: "a long test", file: "a_test.go", text: long},

@@ -41,13 +41,13 @@ make_debian() {
 		"${SSL_CERT_FILE:-}" "${CURL_CA_BUNDLE:-}" "${REQUESTS_CA_BUNDLE:-}" "${GIT_SSL_CAINFO:-}" "${PIP_CERT:-}"; do
 		bring "$file"
 	done
-	mkdir -p "$debian/usr/local/go" "$debian/home/fresh"
-	quietly git clone --no-hardlinks "$root" "$debian/home/fresh/edge-agent"
+	mkdir -p "$debian/usr/local/go"
+	quietly git clone --no-hardlinks "$root" "$debian/srv/edge-agent"
 }
 
 # inside COMMAND...: runs it in the clone, in the chroot, with processes and mounts that end with it.
 inside() {
-	local environment=(HOME=/home/fresh LANG=C.UTF-8 CI=true
+	local environment=(HOME=/srv LANG=C.UTF-8 CI=true
 		PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin) variable
 	for variable in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY \
 		SSL_CERT_FILE SSL_CERT_DIR CURL_CA_BUNDLE REQUESTS_CA_BUNDLE GIT_SSL_CAINFO \
@@ -66,7 +66,7 @@ inside() {
 		mount --rbind /dev "$debian/dev"
 		mount -t tmpfs -o mode=1777 tmpfs "$debian/dev/shm"
 		mount --bind "$goroot" "$debian/usr/local/go"
-		exec chroot "$debian" env -i --chdir=/home/fresh/edge-agent "$@"
+		exec chroot "$debian" env -i --chdir=/srv/edge-agent "$@"
 	' fresh "$debian" "$goroot" "${environment[@]}" "$@"
 }
 
