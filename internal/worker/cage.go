@@ -1,29 +1,85 @@
 package worker
 
-import "golang.org/x/sys/unix"
+// The cage: what a worker's native code is kept from, should it be turned against
+// us by a malformed stream or model. It is put on in two steps, because the infer
+// worker learns only with Open what it must read. Whatever this kernel lacks is
+// left out and told, never fatal.
 
-// Caging says what a worker is kept from, by kind of worker.
+import (
+	"fmt"
+	"runtime"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Caging says what a worker still may do after Restrict.
 type Caging struct {
-	Network bool     // may use INET sockets (URL sources)
-	Netlink bool     // may use netlink (USB hot plug)
-	Read    []string // files and folders it may read
-	Write   []string // files and folders it may write
-	Devices []string // device nodes it may open
+	Network bool     // INET sockets and what resolving names takes (URL sources)
+	Netlink bool     // netlink sockets (USB hot plug)
+	Read    []string // files and folders to read
+	Write   []string // folders to read and write, with all they will hold
+	Devices []string // device nodes, or folders of them, to open and ioctl
 }
 
-// Cage is what took effect, told in hello and shown by doctor and state.
+// Cage is what took effect, told in hello and, after Restrict, in Opened; doctor
+// and state show it.
 type Cage struct {
-	NoNewPrivs bool `json:"no_new_privs"`
-	NoDump     bool `json:"no_dump"`
-	Seccomp    bool `json:"seccomp"`
-	Landlock   int  `json:"landlock"` // ABI version in force; 0: none
+	NoNewPrivs bool `json:"no_new_privs"` // no setuid program gains anything
+	NoDump     bool `json:"no_dump"`      // no core file, and no reading of the memory by others of our user
+	Seccomp    bool `json:"seccomp"`      // system calls that no worker needs are refused
+	Sockets    bool `json:"sockets"`      // only the socket families of Caging
+	Landlock   int  `json:"landlock"`     // ABI version in force; 0: files are not restricted
 }
 
-// lock puts the process into its cage, as far as the kernel has the means.
-func lock(Caging) Cage {
+// String tells the cage in words.
+func (c Cage) String() string {
+	var on []string
+	for _, part := range []struct {
+		name string
+		on   bool
+	}{
+		{"no new privileges", c.NoNewPrivs},
+		{"no dumps", c.NoDump},
+		{"seccomp", c.Seccomp},
+		{"sockets restricted", c.Sockets},
+		{fmt.Sprintf("landlock %d", c.Landlock), c.Landlock > 0},
+	} {
+		if part.on {
+			on = append(on, part.name)
+		}
+	}
+	if len(on) == 0 {
+		return "none"
+	}
+	return strings.Join(on, ", ")
+}
+
+// lockIn puts on what every worker has: no new privileges, no dumps, and no system
+// calls that a worker never needs, starting programs included.
+func lockIn() Cage {
+	// seccomp hands no_new_privs to the other threads from the thread that has it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	var c Cage
-	c.NoNewPrivs = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == nil
-	c.NoDump = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) == nil &&
-		unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) == nil
+	nnp := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == nil
+	c.Seccomp = nnp && loadFilter(basePolicy()) == nil
+	c.NoNewPrivs = c.Seccomp || allThreadsNoNewPrivs() == nil
+	c.NoDump = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) == nil &&
+		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) == nil
 	return c
+}
+
+// Restrict puts on the rest of the cage, for all threads, those of native
+// libraries included: files by Landlock, sockets by seccomp. Call it once, before
+// the library sees foreign data. It returns the whole cage. Paths that do not
+// exist now cannot be reached when they appear later: a worker for a device that
+// comes and goes is started anew.
+func (c *Child) Restrict(to Caging) Cage {
+	if c.local {
+		return c.cage
+	}
+	c.cage.Landlock = restrictFiles(to)
+	c.cage.Sockets = loadFilter(socketPolicy(to)) == nil
+	return c.cage
 }

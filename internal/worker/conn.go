@@ -1,11 +1,16 @@
 package worker
 
+// The socket between daemon and worker: whole packets, with files beside them.
+
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
-	"net"
+	"io"
 	"os"
 	"sync"
+	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -13,50 +18,72 @@ import (
 // maxFiles is the most descriptors that one packet carries.
 const maxFiles = 16
 
-// Conn is one end of a worker's socket. Send is safe for several goroutines, Recv
-// is for one.
-type Conn struct {
-	c *net.UnixConn
+// errGarbage marks packets that no worker of ours sends.
+var errGarbage = errors.New("unreadable packet")
 
-	mu  sync.Mutex // guards out
-	out []byte
+// conn is one end of a worker's socket. send is safe for several goroutines, recv
+// is for one. The daemon's end waits in Go's poller; the worker's blocks in the
+// kernel on a thread of its own, which halves the round trip.
+type conn struct {
+	f  *os.File
+	rc syscall.RawConn
 
-	in  []byte
-	oob []byte
+	mu       sync.Mutex // guards what follows, up to sendmsg
+	out      []byte
+	oobOut   []byte
+	deadline time.Time
+	sendErr  error
+	sendmsg  func(fd uintptr) bool // a field, so that no closure is made a packet
+
+	in      []byte
+	oob     []byte
+	n, oobn int
+	flags   int
+	recvErr error
+	recvmsg func(fd uintptr) bool
 }
 
-// NewConn takes a SOCK_SEQPACKET socket over; f is closed in any case.
-func NewConn(f *os.File) (*Conn, error) {
-	defer func() { _ = f.Close() }()
-	c, err := net.FileConn(f)
-	if err != nil {
+// newConn takes the SOCK_SEQPACKET socket fd over; it is closed after an error.
+func newConn(fd int, blocking bool) (*conn, error) {
+	if err := unix.SetNonblock(fd, !blocking); err != nil {
+		_ = unix.Close(fd)
 		return nil, fmt.Errorf("worker socket: %w", err)
 	}
-	u, ok := c.(*net.UnixConn)
-	if !ok {
-		_ = c.Close()
-		return nil, fmt.Errorf("worker socket: a %T, not a unix socket", c)
-	}
-	return &Conn{
-		c:   u,
+	unix.CloseOnExec(fd)
+	c := &conn{
+		f:   os.NewFile(uintptr(fd), "worker socket"),
 		out: make([]byte, HeadSize, HeadSize+MaxBody),
 		in:  make([]byte, HeadSize+MaxBody),
 		oob: make([]byte, unix.CmsgSpace(maxFiles*4)),
-	}, nil
+	}
+	c.sendmsg, c.recvmsg = c.trySend, c.tryRecv
+	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
+	if err == nil && kind != unix.SOCK_SEQPACKET {
+		err = fmt.Errorf("socket of type %d", kind)
+	}
+	if err == nil {
+		c.rc, err = c.f.SyscallConn()
+	}
+	if err != nil {
+		_ = c.f.Close()
+		return nil, fmt.Errorf("worker socket: %w", err)
+	}
+	return c, nil
 }
 
 // pair makes the two ends of a worker's socket, both closed on exec.
-func pair() (daemon, child *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+func pair() (daemon, child int, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("worker socket: %w", err)
+		return -1, -1, fmt.Errorf("worker socket: %w", err)
 	}
-	return os.NewFile(uintptr(fds[0]), "worker"), os.NewFile(uintptr(fds[1]), "daemon"), nil
+	return fds[0], fds[1], nil
 }
 
-// Send sends a message; body, if not nil, goes behind it as JSON, files go along
-// as duplicates (the caller keeps and closes its own).
-func (c *Conn) Send(m *Message, body any, files ...*os.File) error {
+// send sends a message; body, if not nil, goes behind it as JSON, files go along
+// as duplicates (the caller keeps and closes its own). A peer that has stopped
+// reading is waited for until deadline, for ever if that is zero.
+func (c *conn) send(deadline time.Time, m *Message, body any, files ...*os.File) error {
 	var js []byte
 	if body != nil {
 		var err error
@@ -66,6 +93,9 @@ func (c *Conn) Send(m *Message, body any, files ...*os.File) error {
 		if len(js) > MaxBody {
 			return fmt.Errorf("%s: body of %d bytes, at most %d", m.Type, len(js), MaxBody)
 		}
+	}
+	if len(files) > maxFiles {
+		return fmt.Errorf("%s: %d files, at most %d", m.Type, len(files), maxFiles)
 	}
 	var oob []byte
 	if len(files) > 0 {
@@ -78,49 +108,105 @@ func (c *Conn) Send(m *Message, body any, files ...*os.File) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	m.put(c.out[:HeadSize])
-	b := append(c.out[:HeadSize], js...)
-	if oob == nil {
-		_, err := c.c.Write(b)
+	c.out = append(c.out[:HeadSize], js...)
+	c.oobOut, c.deadline = oob, deadline
+	if err := c.rc.Write(c.sendmsg); err != nil {
 		return err
 	}
-	_, _, err := c.c.WriteMsgUnix(b, oob, nil)
+	return c.sendErr
+}
+
+// trySend writes c.out; it always returns true, for it waits by itself: the
+// poller's deadline would be one for all senders, and setting it costs more than
+// the packet.
+func (c *conn) trySend(fd uintptr) bool {
+	for {
+		c.sendErr = unix.Sendmsg(int(fd), c.out, c.oobOut, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		switch {
+		case errors.Is(c.sendErr, unix.EINTR):
+		case errors.Is(c.sendErr, unix.EAGAIN):
+			if c.sendErr = c.awaitRoom(fd); c.sendErr != nil {
+				return true
+			}
+		default:
+			return true
+		}
+	}
+}
+
+// awaitRoom waits until the peer has read some.
+func (c *conn) awaitRoom(fd uintptr) error {
+	wait := -1
+	if !c.deadline.IsZero() {
+		left := time.Until(c.deadline)
+		if left <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		wait = int(left.Milliseconds()) + 1
+	}
+	_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}, wait)
+	if errors.Is(err, unix.EINTR) {
+		return nil
+	}
 	return err
 }
 
-// Recv waits for a message. The body is valid until the next Recv; the files are
-// the caller's to close.
-func (c *Conn) Recv(m *Message) (body []byte, files []*os.File, err error) {
-	n, oobn, flags, _, err := c.c.ReadMsgUnix(c.in, c.oob)
-	if err != nil {
+// recv waits for a message. The body is valid until the next recv; the files are
+// the caller's to close. io.EOF says that the peer is gone, an error that wraps
+// errGarbage that it sent what is no message.
+func (c *conn) recv(m *Message) (body []byte, files []*os.File, err error) {
+	if err := c.rc.Read(c.recvmsg); err != nil {
 		return nil, nil, err
 	}
-	if oobn > 0 {
-		if files, err = parseFiles(c.oob[:oobn]); err != nil {
+	if c.recvErr != nil {
+		return nil, nil, c.recvErr
+	}
+	if c.oobn > 0 {
+		if files, err = parseFiles(c.oob[:c.oobn]); err != nil {
 			return nil, nil, err
 		}
 	}
-	if n == 0 {
-		closeAll(files)
-		return nil, nil, net.ErrClosed
+	switch {
+	case c.n == 0:
+		err = io.EOF
+	case c.flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0:
+		err = fmt.Errorf("%w: larger than %d bytes or with more than %d files", errGarbage, len(c.in), maxFiles)
+	default:
+		err = m.parse(c.in[:c.n])
 	}
-	if flags&(unix.MSG_TRUNC|unix.MSG_CTRUNC) != 0 {
-		closeAll(files)
-		return nil, nil, fmt.Errorf("packet larger than %d bytes or with more than %d files", len(c.in), maxFiles)
-	}
-	if err = m.parse(c.in[:n]); err != nil {
+	if err != nil {
 		closeAll(files)
 		return nil, nil, err
 	}
-	return c.in[HeadSize:n], files, nil
+	return c.in[HeadSize:c.n], files, nil
 }
 
-// Close ends the connection; a Recv under way returns.
-func (c *Conn) Close() error { return c.c.Close() }
+func (c *conn) tryRecv(fd uintptr) bool {
+	for {
+		// syscall's, since the one of x/sys allocates an address.
+		c.n, c.oobn, c.flags, _, c.recvErr = syscall.Recvmsg(int(fd), c.in, c.oob, syscall.MSG_CMSG_CLOEXEC)
+		if !errors.Is(c.recvErr, unix.EINTR) {
+			return !errors.Is(c.recvErr, unix.EAGAIN)
+		}
+	}
+}
+
+// shutdown ends one (unix.SHUT_WR) or both (unix.SHUT_RDWR) directions: the peer
+// and whoever waits here see it at once.
+func (c *conn) shutdown(how int) {
+	_ = c.rc.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), how) })
+}
+
+// close ends the connection; a recv under way returns.
+func (c *conn) close() {
+	c.shutdown(unix.SHUT_RDWR)
+	_ = c.f.Close()
+}
 
 func parseFiles(oob []byte) ([]*os.File, error) {
 	cms, err := unix.ParseSocketControlMessage(oob)
 	if err != nil {
-		return nil, fmt.Errorf("worker socket: %w", err)
+		return nil, fmt.Errorf("%w: %w", errGarbage, err)
 	}
 	var files []*os.File
 	for i := range cms {
@@ -129,7 +215,6 @@ func parseFiles(oob []byte) ([]*os.File, error) {
 			continue // another kind of control message: not ours
 		}
 		for _, fd := range fds {
-			unix.CloseOnExec(fd)
 			files = append(files, os.NewFile(uintptr(fd), "passed"))
 		}
 	}

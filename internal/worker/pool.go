@@ -1,89 +1,56 @@
 package worker
 
+// The frame pool: memory that the daemon makes, sizes, seals and lends by slots.
+
 import (
 	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
-
-// Header is the first page of a pool: written by the one worker that has the
-// memory writable, read by the daemon, and still there when that worker is not.
-type Header struct {
-	Generation atomic.Uint32 // of the worker that writes here now
-	_          uint32
-	Grabbed    atomic.Uint64 // seq of the last grabbed frame
-	LastGrab   atomic.Int64  // CLOCK_MONOTONIC ns of the last grab
-	Resident   atomic.Uint64 // the worker's own resident set in bytes
-}
-
-// Area is a mapped pool, on either side.
-type Area struct {
-	Info PoolInfo
-	mem  []byte
-}
-
-// MapArea maps f as info says. It checks the file's size and, for a pool that
-// another process could shrink, the seal, since a read past the end is SIGBUS.
-func MapArea(f *os.File, info PoolInfo) (*Area, error) {
-	st, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("pool: %w", err)
-	}
-	page := os.Getpagesize()
-	if info.Slots < 1 || info.Size < 1 || info.Stride < info.Size || info.Header < page ||
-		info.Stride%page != 0 || info.Header%page != 0 || info.Header+info.Slots*info.Stride != int(st.Size()) {
-		return nil, fmt.Errorf("pool: %+v does not describe a file of %d bytes on pages of %d", info, st.Size(), page)
-	}
-	prot := unix.PROT_READ
-	if info.Writable {
-		prot |= unix.PROT_WRITE
-	}
-	mem, err := unix.Mmap(int(f.Fd()), 0, int(st.Size()), prot, unix.MAP_SHARED)
-	if err != nil {
-		return nil, fmt.Errorf("pool: mmap: %w", err)
-	}
-	return &Area{Info: info, mem: mem}, nil
-}
-
-// Header is the pool's header page; writable only where the pool is.
-func (a *Area) Header() *Header { return (*Header)(unsafe.Pointer(&a.mem[0])) }
-
-// Slot is the memory of slot i: page aligned, Info.Size bytes, valid until Close.
-func (a *Area) Slot(i int) []byte {
-	o := a.Info.Header + i*a.Info.Stride
-	return a.mem[o : o+a.Info.Size : o+a.Info.Size]
-}
-
-// Close unmaps. Nobody may touch slots afterwards.
-func (a *Area) Close() error {
-	if a.mem == nil {
-		return nil
-	}
-	m := a.mem
-	a.mem = nil
-	return unix.Munmap(m)
-}
 
 // SlotState is where a slot is on its round. The daemon alone moves it.
 type SlotState uint8
 
 // The states of a slot: free → filling → ready → reading → free.
 const (
-	Free SlotState = iota
-	Filling
-	Ready
-	Reading
+	Free    SlotState = iota
+	Filling           // lent to the worker that writes
+	Ready             // holds a frame that nobody reads
+	Reading           // lent to one or more readers
 )
+
+var stateNames = [...]string{"free", "filling", "ready", "reading"}
+
+// String names the state.
+func (s SlotState) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("state %d", uint8(s))
+}
+
+// mayBecome says which moves Set allows. Filling begins with Take only. A slot
+// whose reader died is Ready again: the next delegate answers it.
+func (s SlotState) mayBecome(n SlotState) bool {
+	switch s {
+	case Filling:
+		return n == Ready || n == Free
+	case Ready:
+		return n == Reading || n == Free
+	case Reading:
+		return n == Reading || n == Ready || n == Free
+	}
+	return false
+}
 
 // poolIDs counts the pools of this daemon, so that an id is never used twice.
 var poolIDs atomic.Uint32
 
-// Pool is the daemon's hold on one memfd of slots: made, sized and sealed here,
-// lent here. It is safe for several goroutines.
+// Pool is the daemon's hold on one memfd of slots. It is safe for several
+// goroutines.
 type Pool struct {
 	*Area
 	ID   uint32
@@ -97,11 +64,16 @@ type Pool struct {
 }
 
 // NewPool makes a pool of slots of size bytes each. name shows in /proc/PID/fd.
+// Info.View is the low half of ID: it comes round after 65536 pools, and a worker
+// that still has the older one refuses the newer.
 func NewPool(name string, slots, size int) (*Pool, error) {
 	page := os.Getpagesize()
-	round := func(n int) int { return (n + page - 1) / page * page }
-	// XNNPACK may read up to 16 bytes past a buffer's end: keep them mapped.
-	info := PoolInfo{Slots: slots, Size: size, Stride: round(size + 64), Header: page, Writable: true}
+	// XNNPACK may read a few bytes past a buffer's end: keep them mapped.
+	stride := (size + 64 + page - 1) / page * page
+	info := PoolInfo{Slots: slots, Size: size, Stride: stride, Header: page, Writable: true}
+	if info.bytes() == 0 {
+		return nil, fmt.Errorf("frame pool %s: %d slots of %d bytes cannot be", name, slots, size)
+	}
 	fd, err := unix.MemfdCreate("edge-agent:"+name, unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
 	if err != nil {
 		return nil, fmt.Errorf("frame pool %s: memfd: %w", name, err)
@@ -117,7 +89,7 @@ func NewPool(name string, slots, size int) (*Pool, error) {
 
 func (p *Pool) init(info PoolInfo) error {
 	fd := int(p.rw.Fd())
-	if err := unix.Ftruncate(fd, int64(info.Header+info.Slots*info.Stride)); err != nil {
+	if err := unix.Ftruncate(fd, info.bytes()); err != nil {
 		return err
 	}
 	if _, err := unix.FcntlInt(p.rw.Fd(), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
@@ -125,7 +97,8 @@ func (p *Pool) init(info PoolInfo) error {
 	}
 	var err error
 	// Readers get a description of their own that cannot be mapped writable; the
-	// mode keeps a worker that is not root from opening it anew.
+	// mode keeps a worker that is not root from opening it anew, the cage from
+	// changing the mode.
 	if p.ro, err = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
 		return err
 	}
@@ -159,11 +132,16 @@ func (p *Pool) Take() (int, bool) {
 	return 0, false
 }
 
-// Set moves a lent slot to s; Free gives it back.
+// Set moves a lent slot to s; Free gives it back. A move that the round does not
+// have, such as giving a slot back twice, panics: it is the daemon's own mistake,
+// and going on would hand one frame's memory to two owners.
 func (p *Pool) Set(i int, s SlotState) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if old := p.state[i]; !old.mayBecome(s) {
+		panic(fmt.Sprintf("worker: slot %d of pool %s cannot go from %s to %s", i, p.name, old, s))
+	}
 	p.state[i] = s
-	p.mu.Unlock()
 }
 
 // States is a copy of all slots' states.

@@ -29,22 +29,22 @@ type Type uint16
 // The messages. D→W: the daemon asks. W→D: the worker answers with the same
 // Request, or tells of its own accord with Request 0.
 const (
-	_           Type = iota
-	Hello            // D→W, W→D: body Greeting
-	Open             // D→W: body and files by kind: what to open
-	Opened           // W→D: body by kind
-	Attach           // D→W: body PoolInfo, one file: a pool to map
-	Attached         // W→D
-	Detach           // D→W: View: unmap that pool; no answer
-	Fill             // D→W (capture): View, Slot; T[0] not before, T[1] deadline
-	Filled           // W→D: View, Slot, Seq, N = frames thinned since the last; T = captured, retrieve start, retrieve end, ready
-	Empty            // W→D: no frame until the deadline
-	Invoke           // D→W (infer): View, Slot, N = model; outputs into the attached output pool, slot 0
-	Invoked          // W→D: T[0] = nanoseconds of the invoke itself
-	Failed           // W→D: body Failure: the request could not be done
-	Info             // W→D, unasked: body by kind: what the worker wants known
-	Bye              // D→W: end cleanly
-	messageTypes     // their number
+	_            Type = iota
+	Hello             // D→W, W→D: body Greeting
+	Open              // D→W: body and files by kind: what to open
+	Opened            // W→D: body by kind
+	Attach            // D→W: body PoolInfo, one file: a pool to map
+	Attached          // W→D
+	Detach            // D→W: View: unmap that pool; no answer
+	Fill              // D→W (capture): View, Slot; T[0] not before, T[1] deadline
+	Filled            // W→D: View, Slot, Seq, N = frames thinned since the last; T = captured, retrieve start, retrieve end, ready
+	Empty             // W→D: no frame until the deadline
+	Invoke            // D→W (infer): View, Slot, N = model; outputs into the attached output pool, slot 0
+	Invoked           // W→D: T[0] = nanoseconds of the invoke itself
+	Failed            // W→D: body Failure: the request could not be done
+	Info              // W→D, unasked: body by kind: what the worker wants known
+	Bye               // D→W: end cleanly
+	messageTypes      // their number
 )
 
 var typeNames = [...]string{"", "hello", "open", "opened", "attach", "attached", "detach", "fill", "filled", "empty", "invoke", "invoked", "failed", "info", "bye"}
@@ -57,13 +57,30 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint16(t))
 }
 
+// answeredBy says whether a reply of type reply fits a request of type t.
+func (t Type) answeredBy(reply Type) bool {
+	switch t {
+	case Hello:
+		return reply == Hello || reply == Failed
+	case Open:
+		return reply == Opened || reply == Failed
+	case Attach:
+		return reply == Attached || reply == Failed
+	case Fill:
+		return reply == Filled || reply == Empty || reply == Failed
+	case Invoke:
+		return reply == Invoked || reply == Failed
+	}
+	return false
+}
+
 // Message is a packet's head. Which fields mean something depends on Type.
 type Message struct {
 	Type       Type
 	Generation uint32 // of the worker; a reply of another generation is dropped
 	Request    uint64 // chosen by the daemon, echoed by the worker; 0: unasked
 	Seq        uint64
-	View       uint16 // pool
+	View       uint16 // pool; replies echo it and the slot
 	Slot       uint16
 	N          uint32
 	T          [4]int64 // CLOCK_MONOTONIC nanoseconds, or durations
@@ -88,12 +105,12 @@ func (m *Message) put(b []byte) {
 // parse reads the head from b.
 func (m *Message) parse(b []byte) error {
 	if len(b) < HeadSize {
-		return fmt.Errorf("packet of %d bytes, shorter than its head", len(b))
+		return fmt.Errorf("%w: %d bytes, shorter than its head", errGarbage, len(b))
 	}
 	le := binary.LittleEndian
 	m.Type = Type(le.Uint16(b[0:]))
 	if m.Type == 0 || m.Type >= messageTypes {
-		return fmt.Errorf("packet of unknown type %d", uint16(m.Type))
+		return fmt.Errorf("%w: unknown type %d", errGarbage, uint16(m.Type))
 	}
 	m.Generation = le.Uint32(b[4:])
 	m.Request = le.Uint64(b[8:])

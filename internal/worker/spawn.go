@@ -1,5 +1,7 @@
 package worker
 
+// Forking: binaries held open, and the one thread that starts all workers.
+
 import (
 	"errors"
 	"fmt"
@@ -46,40 +48,53 @@ func (b *Binary) Close() error { return unix.Close(b.fd) }
 // child's parent-death signal follows the thread that forked it.
 type Spawner struct {
 	jobs chan func()
+	quit chan struct{}
 	done chan struct{}
 }
 
 // NewSpawner starts the thread.
 func NewSpawner() *Spawner {
-	s := &Spawner{jobs: make(chan func()), done: make(chan struct{})}
+	s := &Spawner{jobs: make(chan func()), quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		for f := range s.jobs {
-			f()
+		for {
+			select {
+			case f := <-s.jobs:
+				f()
+			case <-s.quit:
+				return
+			}
 		}
 	}()
 	return s
 }
 
 // Close ends the thread, and with it by SIGKILL every worker that still lives:
-// end the workers first.
+// end the workers first. It is called once.
 func (s *Spawner) Close() {
-	close(s.jobs)
+	close(s.quit)
 	<-s.done
 }
 
 // start starts cmd on the spawner's thread.
 func (s *Spawner) start(cmd *exec.Cmd) error {
 	res := make(chan error, 1)
-	s.jobs <- func() { res <- cmd.Start() }
-	return <-res
+	select {
+	case s.jobs <- func() { res <- cmd.Start() }:
+		return <-res
+	case <-s.done:
+		return errors.New("the agent is stopping")
+	}
 }
 
 // command is the child's command line: argv tells nothing but the kind and the
 // parent's pid, which the child compares to see that it was not orphaned before
 // the parent-death signal was set.
 func command(b *Binary, args []string, sock *os.File, env []string) *exec.Cmd {
+	if env == nil {
+		env = []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}
+	}
 	return &exec.Cmd{
 		Path:        "/proc/self/fd/" + strconv.Itoa(b.fd),
 		Args:        append(append([]string{"edge-agent-worker"}, args...), "--parent="+strconv.Itoa(os.Getpid())),
@@ -87,22 +102,4 @@ func command(b *Binary, args []string, sock *os.File, env []string) *exec.Cmd {
 		ExtraFiles:  []*os.File{sock}, // becomes 3
 		SysProcAttr: &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true},
 	}
-}
-
-// exitText says in words how a process ended.
-func exitText(st *os.ProcessState, err error) string {
-	var ws syscall.WaitStatus
-	ok := false
-	if st != nil {
-		ws, ok = st.Sys().(syscall.WaitStatus)
-	}
-	switch {
-	case ok && ws.Signaled():
-		return "killed by " + unix.SignalName(ws.Signal())
-	case ok && ws.Exited():
-		return "exit status " + strconv.Itoa(ws.ExitStatus())
-	case err != nil && !errors.Is(err, os.ErrProcessDone):
-		return err.Error()
-	}
-	return "ended"
 }

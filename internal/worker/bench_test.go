@@ -1,0 +1,74 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	seccomparch "github.com/elastic/go-seccomp-bpf/arch"
+)
+
+// knownCalls are the names of system calls of the architectures we build for.
+func knownCalls() map[string]bool {
+	known := map[string]bool{}
+	for _, a := range []*seccomparch.Info{seccomparch.X86_64, seccomparch.AARCH64, seccomparch.ARM, seccomparch.I386} {
+		for name := range a.SyscallNames {
+			known[name] = true
+		}
+	}
+	return known
+}
+
+// BenchmarkRoundTrip is what the boundary costs a frame: one request and one reply
+// of the hot kind between two processes. "paced" waits 5 ms between them, as a
+// camera does, so that both sides have gone to sleep.
+func BenchmarkRoundTrip(b *testing.B) {
+	for name, pause := range map[string]time.Duration{"flat-out": 0, "paced": 5 * time.Millisecond} {
+		b.Run(name, func(b *testing.B) {
+			t := newBench(b)
+			p := t.start()
+			took := make([]time.Duration, 0, b.N)
+			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			defer cancel()
+			b.ReportAllocs()
+			b.ResetTimer()
+			for b.Loop() {
+				begun := time.Now()
+				if _, _, err := p.Call(ctx, Message{Type: Fill, Seq: 1}, nil); err != nil {
+					b.Fatal(err)
+				}
+				took = append(took, time.Since(begun))
+				time.Sleep(pause)
+			}
+			b.StopTimer()
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Nanoseconds())/1e3, "p50-us")
+			b.ReportMetric(float64(took[len(took)*99/100].Nanoseconds())/1e3, "p99-us")
+		})
+	}
+}
+
+// The steady path allocates nothing, on either side.
+func TestRoundTripAllocs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	b := newBench(t)
+	p := b.start()
+	ctx := b.ctx()
+	fill := func() {
+		if _, _, err := p.Call(ctx, Message{Type: Fill, Seq: 1}, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const calls = 2000
+	before := b.must(p, order{Do: "mallocs"}).Number
+	if n := testing.AllocsPerRun(calls, fill); n != 0 {
+		t.Errorf("daemon: %.2f allocations a call", n)
+	}
+	// The two orders themselves allocate in the worker, as JSON does.
+	if n := b.must(p, order{Do: "mallocs"}).Number - before; n > calls/10 {
+		t.Errorf("worker: %d allocations in %d calls", n, calls)
+	}
+}
