@@ -37,6 +37,7 @@ output:
   kind: probabilities
 golden: # the model's exact input as a picture, and its answer
   input: golden.png
+  sha256: $golden_sha256
   top1: $golden_top1
   score: $golden_score
   tolerance: 0.05
@@ -129,6 +130,7 @@ def write(folder: Path, content: bytes, model: Model, figures: dict[str, str]) -
             labels_sha256=hashlib.sha256(names.encode()).hexdigest(),
             crop=RECIPE.crop,
             interpolation=RECIPE.interpolation,
+            golden_sha256=hashlib.sha256((folder / "golden.png").read_bytes()).hexdigest(),
             golden_top1=index,
             golden_score=round(score, 4),
         )
