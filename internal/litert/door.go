@@ -11,9 +11,7 @@ package litert
 import "C"
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"unsafe"
 )
@@ -100,35 +98,6 @@ func (l *Library) failure(op, path string, status C.int, kind error) error {
 	var text [16 << 10]C.char
 	C.lrt_last_log(&text[0], C.size_t(len(text)))
 	return newFailure(op, path, int(status), kind, C.GoString(&text[0]))
-}
-
-// modelFile opens and checks a model. The caller closes the file.
-func modelFile(path, name string) (*os.File, int64, error) {
-	fail := func(err error) (*os.File, int64, error) {
-		return nil, 0, &Error{Op: "compile", Path: name, Err: err}
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err // the path is told already
-		}
-		return fail(err)
-	}
-	st, err := f.Stat()
-	if err == nil && !st.Mode().IsRegular() {
-		err = fmt.Errorf("%w: it is not a regular file (%s)", ErrModel, st.Mode().Type())
-	}
-	if err == nil {
-		if why := checkModel(f, st.Size()); why != nil {
-			err = fmt.Errorf("%w: %w", ErrModel, why)
-		}
-	}
-	if err != nil {
-		_ = f.Close()
-		return fail(err)
-	}
-	return f, st.Size(), nil
 }
 
 // cpuOptions is the text that XNNPACK's options are given as.

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"edgeagent/internal/litert/tiny"
 	"edgeagent/internal/pipeline"
 )
 
@@ -153,12 +154,12 @@ func describe(ts []pipeline.TensorInfo) []string {
 }
 
 func TestErrorsNameTheirReason(t *testing.T) {
-	x := tinyTensor{ty: tyFloat32, shape: []int32{1, 4}}
-	custom := tinyModel([]tinyTensor{{name: "a", shape: x.shape}, {name: "b", shape: x.shape}}, []tinyOp{{code: opCustom, custom: "MyOp", in: 0, out: 1}})
-	edgetpu := tinyModel([]tinyTensor{{name: "a", shape: x.shape}, {name: "b", shape: x.shape}}, []tinyOp{{code: opCustom, custom: "edgetpu-custom-op", in: 0, out: 1}})
-	open := tinyTensor{ty: tyFloat32, shape: []int32{1, 1, 1, 3}, signature: []int32{-1, -1, -1, 3}}
-	unknown := tinyTensor{ty: 8, shape: []int32{1, 4}} // complex64
-	whole := one(opRelu, x, x)
+	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 4}}
+	custom := tiny.Model([]tiny.Tensor{{Name: "a", Shape: x.Shape}, {Name: "b", Shape: x.Shape}}, []tiny.Op{{Code: tiny.Custom, Custom: "MyOp", In: 0, Out: 1}})
+	edgetpu := tiny.Model([]tiny.Tensor{{Name: "a", Shape: x.Shape}, {Name: "b", Shape: x.Shape}}, []tiny.Op{{Code: tiny.Custom, Custom: "edgetpu-custom-op", In: 0, Out: 1}})
+	open := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 1, 1, 3}, Signature: []int32{-1, -1, -1, 3}}
+	unknown := tiny.Tensor{Type: tiny.Complex64, Shape: []int32{1, 4}} // complex64
+	whole := tiny.One(tiny.Relu, x, x)
 	tests := []struct {
 		name string
 		path string
@@ -174,8 +175,8 @@ func TestErrorsNameTheirReason(t *testing.T) {
 		{"truncated", writeModel(t, whole[:len(whole)-20]), ErrModel, "truncated or damaged: its buffer 1 of 2 lies past its end"},
 		{"custom op", writeModel(t, custom), ErrOps, "custom op MyOp"},
 		{"Edge TPU", writeModel(t, edgetpu), ErrEdgeTPU, "without _edgetpu"},
-		{"open size", writeModel(t, one(opRelu, open, open)), ErrModel, "its input a has the open size [-1 -1 -1 3]"},
-		{"unknown type", writeModel(t, one(opRelu, unknown, unknown)), ErrModel, "element type 8"},
+		{"open size", writeModel(t, tiny.One(tiny.Relu, open, open)), ErrModel, "its input a has the open size [-1 -1 -1 3]"},
+		{"unknown type", writeModel(t, tiny.One(tiny.Relu, unknown, unknown)), ErrModel, "element type 8"},
 	}
 	l := openLibrary(t)
 	for _, tt := range tests {
@@ -213,8 +214,8 @@ func TestErrorsOfSharedModels(t *testing.T) {
 }
 
 func TestBindRefusesMemoryThatDoesNotFit(t *testing.T) {
-	x := tinyTensor{ty: tyFloat32, shape: []int32{1, 4}}
-	m := compile(t, writeModel(t, one(opRelu, x, x)), 1)
+	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 4}}
+	m := compile(t, writeModel(t, tiny.One(tiny.Relu, x, x)), 1)
 	good, page := memory(t, 16), memory(t, 64)
 	tests := []struct {
 		name    string

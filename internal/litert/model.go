@@ -9,7 +9,9 @@ package litert
 import "C"
 
 import (
+	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"unsafe"
 
@@ -33,23 +35,41 @@ type tensor struct {
 	ctype C.lrt_tensor_type
 }
 
-// Compile opens the TFLite model at path, which may be /proc/self/fd/N, and
-// prepares it for the CPU. A batch that the file leaves open is set to 1.
+// Compile opens the TFLite model at path and prepares it for the CPU. A batch that
+// the file leaves open is set to 1.
 func (l *Library) Compile(path string, o Options) (*Model, error) {
 	if o.Name == "" {
 		o.Name = path
 	}
-	if l.c == nil {
-		return nil, &Error{Op: "compile", Path: o.Name, Err: ErrClosed}
-	}
-	f, size, err := modelFile(path, o.Name)
+	f, err := os.Open(path)
 	if err != nil {
-		return nil, err
+		var pe *os.PathError
+		if errors.As(err, &pe) {
+			err = pe.Err // the path is told already
+		}
+		return nil, &Error{Op: "compile", Path: o.Name, Err: err}
 	}
-	defer func() { _ = f.Close() }() // LiteRT maps it through a descriptor of its own
+	defer func() { _ = f.Close() }()
+	return l.CompileFile(f, o)
+}
+
+// CompileFile is Compile for a model that is open already. f stays the caller's
+// and need not stay open: LiteRT maps it through a descriptor of its own.
+func (l *Library) CompileFile(f *os.File, o Options) (*Model, error) {
+	if o.Name == "" {
+		o.Name = f.Name()
+	}
+	fail := func(err error) (*Model, error) { return nil, &Error{Op: "compile", Path: o.Name, Err: err} }
+	if l.c == nil {
+		return fail(ErrClosed)
+	}
+	size, err := checkFile(f)
+	if err != nil {
+		return fail(err)
+	}
 	text, err := cpuOptions(o)
 	if err != nil {
-		return nil, &Error{Op: "compile", Path: o.Name, Err: err}
+		return fail(err)
 	}
 	m := &Model{l: l, name: o.Name, bindings: map[*Binding]struct{}{}}
 	l.models++

@@ -8,12 +8,23 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
+	"edgeagent/internal/litert/tiny"
 	"edgeagent/internal/pipeline"
 )
+
+func writeModel(tb testing.TB, model []byte) string {
+	tb.Helper()
+	p := filepath.Join(tb.TempDir(), "tiny.tflite")
+	if err := os.WriteFile(p, model, 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return p
+}
 
 func le(values ...any) []byte {
 	var b []byte
@@ -32,8 +43,8 @@ func TestTypes(t *testing.T) {
 		}
 		return b
 	}
-	quant := func(ty int8, zero int64) tinyTensor {
-		return tinyTensor{ty: ty, shape: four, scale: []float32{0.5}, zero: []int64{zero}}
+	quant := func(ty int8, zero int64) tiny.Tensor {
+		return tiny.Tensor{Type: ty, Shape: four, Scale: []float32{0.5}, Zero: []int64{zero}}
 	}
 	tests := []struct {
 		name      string
@@ -42,17 +53,17 @@ func TestTypes(t *testing.T) {
 		info      pipeline.Type
 		quantized bool
 	}{
-		{"float32", one(opRelu, tinyTensor{ty: tyFloat32, shape: four}, tinyTensor{ty: tyFloat32, shape: four}),
+		{"float32", tiny.One(tiny.Relu, tiny.Tensor{Type: tiny.Float32, Shape: four}, tiny.Tensor{Type: tiny.Float32, Shape: four}),
 			f32(-1, 2, -3, 4), f32(0, 2, 0, 4), pipeline.Float32, false},
-		{"uint8", one(opRelu, quant(tyUint8, 128), quant(tyUint8, 128)),
+		{"uint8", tiny.One(tiny.Relu, quant(tiny.UInt8, 128), quant(tiny.UInt8, 128)),
 			[]byte{0, 127, 128, 255}, []byte{128, 128, 128, 255}, pipeline.UInt8, true},
-		{"int8", one(opRelu, quant(tyInt8, -10), quant(tyInt8, -10)),
+		{"int8", tiny.One(tiny.Relu, quant(tiny.Int8, -10), quant(tiny.Int8, -10)),
 			le(int8(-128), int8(-10), int8(0), int8(127)), le(int8(-10), int8(-10), int8(0), int8(127)), pipeline.Int8, true},
-		{"int16", one(opRelu, quant(tyInt16, 0), quant(tyInt16, 0)),
+		{"int16", tiny.One(tiny.Relu, quant(tiny.Int16, 0), quant(tiny.Int16, 0)),
 			le(int16(-300), int16(0), int16(300), int16(32767)), le(int16(0), int16(0), int16(300), int16(32767)), pipeline.Int16, true},
-		{"int32", one(opNeg, tinyTensor{ty: tyInt32, shape: four}, tinyTensor{ty: tyInt32, shape: four}),
+		{"int32", tiny.One(tiny.Neg, tiny.Tensor{Type: tiny.Int32, Shape: four}, tiny.Tensor{Type: tiny.Int32, Shape: four}),
 			le(int32(1), int32(-2), int32(3), int32(70000)), le(int32(-1), int32(2), int32(-3), int32(-70000)), pipeline.Int32, false},
-		{"float16", one(opCast, tinyTensor{ty: tyFloat16, shape: four}, tinyTensor{ty: tyFloat32, shape: four}),
+		{"float16", tiny.One(tiny.Cast, tiny.Tensor{Type: tiny.Float16, Shape: four}, tiny.Tensor{Type: tiny.Float32, Shape: four}),
 			le(uint16(0x3c00), uint16(0xc000), uint16(0), uint16(0x3800)), f32(1, -2, 0, 0.5), pipeline.Float16, false},
 	}
 	for _, tt := range tests {
@@ -80,8 +91,8 @@ func TestTypes(t *testing.T) {
 
 func TestOpenBatchBecomesOne(t *testing.T) {
 	sig := []int32{-1, 2, 3, 1}
-	x := tinyTensor{ty: tyFloat32, shape: []int32{1, 2, 3, 1}, signature: sig}
-	m := compile(t, writeModel(t, one(opRelu, x, x)), 1)
+	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 2, 3, 1}, Signature: sig}
+	m := compile(t, writeModel(t, tiny.One(tiny.Relu, x, x)), 1)
 	for _, ti := range append(m.Inputs(), m.Outputs()...) {
 		if fmt.Sprint(ti.Shape) != "[1 2 3 1]" {
 			t.Errorf("%v, want the batch to be 1", ti)
@@ -102,8 +113,8 @@ func TestOpenBatchBecomesOne(t *testing.T) {
 }
 
 func TestPerChannelQuantization(t *testing.T) {
-	x := tinyTensor{ty: tyInt8, shape: []int32{1, 2, 3}, scale: []float32{0.5, 0.25, 0.125}, zero: []int64{0, -1, 2}, axis: 2}
-	m := compile(t, writeModel(t, one(opRelu, x, x)), 1)
+	x := tiny.Tensor{Type: tiny.Int8, Shape: []int32{1, 2, 3}, Scale: []float32{0.5, 0.25, 0.125}, Zero: []int64{0, -1, 2}, Axis: 2}
+	m := compile(t, writeModel(t, tiny.One(tiny.Relu, x, x)), 1)
 	want := pipeline.Quant{Scale: []float32{0.5, 0.25, 0.125}, Zero: []int32{0, -1, 2}, Axis: 2}
 	if got := m.Inputs()[0].Quant; fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v, want %v", got, want)
@@ -113,10 +124,10 @@ func TestPerChannelQuantization(t *testing.T) {
 // TestSeveralTensorsKeepTheirPlaces binds two inputs and outputs of different
 // sizes, with inputs mapped read-only and two sets of memory used in turn.
 func TestSeveralTensorsKeepTheirPlaces(t *testing.T) {
-	model := tinyModel([]tinyTensor{
-		{name: "z_in", ty: tyFloat32, shape: []int32{1, 2}}, {name: "a_in", ty: tyInt32, shape: []int32{1, 3}},
-		{name: "z_out", ty: tyFloat32, shape: []int32{1, 2}}, {name: "a_out", ty: tyInt32, shape: []int32{1, 3}},
-	}, []tinyOp{{code: opRelu, in: 0, out: 2}, {code: opNeg, in: 1, out: 3}})
+	model := tiny.Model([]tiny.Tensor{
+		{Name: "z_in", Type: tiny.Float32, Shape: []int32{1, 2}}, {Name: "a_in", Type: tiny.Int32, Shape: []int32{1, 3}},
+		{Name: "z_out", Type: tiny.Float32, Shape: []int32{1, 2}}, {Name: "a_out", Type: tiny.Int32, Shape: []int32{1, 3}},
+	}, []tiny.Op{{Code: tiny.Relu, In: 0, Out: 2}, {Code: tiny.Neg, In: 1, Out: 3}})
 	m := compile(t, writeModel(t, model), 1)
 	if len(m.Inputs()) != 2 || len(m.Outputs()) != 2 {
 		t.Fatalf("%v -> %v", m.Inputs(), m.Outputs())
@@ -167,8 +178,8 @@ func TestSeveralTensorsKeepTheirPlaces(t *testing.T) {
 // TestOpenAndCloseLeakNothing opens and closes everything many times over.
 func TestOpenAndCloseLeakNothing(t *testing.T) {
 	lib := runtimeLibrary(t)
-	x := tinyTensor{ty: tyFloat32, shape: []int32{1, 64, 64, 3}, signature: []int32{-1, 64, 64, 3}}
-	model := writeModel(t, one(opRelu, x, x))
+	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 64, 64, 3}, Signature: []int32{-1, 64, 64, 3}}
+	model := writeModel(t, tiny.One(tiny.Relu, x, x))
 	in, out := [][]byte{memory(t, 4*64*64*3)}, [][]byte{memory(t, 4*64*64*3)}
 	round := func() {
 		l, err := Open(lib)

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // strangers names files that are often taken for models, by their first bytes.
@@ -24,6 +25,21 @@ var strangers = []struct{ prefix, what string }{
 	{"\x7fELF", "a program or library"},
 	{"version https://git-lfs", "a Git LFS pointer, not the file itself; run 'git lfs pull'"},
 	{"<", "a web page or XML text: did the download fail?"},
+}
+
+// checkFile gives the size of a file that may be a whole model.
+func checkFile(f *os.File) (int64, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if !st.Mode().IsRegular() {
+		return 0, fmt.Errorf("%w: it is not a regular file (%s)", ErrModel, st.Mode().Type())
+	}
+	if err := checkModel(f, st.Size()); err != nil {
+		return 0, fmt.Errorf("%w: %w", ErrModel, err)
+	}
+	return st.Size(), nil
 }
 
 // checkModel says why the file of size bytes cannot be a whole TFLite model; nil

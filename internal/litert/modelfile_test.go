@@ -3,11 +3,13 @@ package litert
 import (
 	"bytes"
 	"testing"
+
+	"edgeagent/internal/litert/tiny"
 )
 
 func TestCheckModelAcceptsWholeFiles(t *testing.T) {
-	x := tinyTensor{ty: tyFloat32, shape: []int32{1, 4}}
-	m := one(opRelu, x, x)
+	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 4}}
+	m := tiny.One(tiny.Relu, x, x)
 	if err := checkModel(bytes.NewReader(m), int64(len(m))); err != nil {
 		t.Error(err)
 	}
@@ -15,8 +17,8 @@ func TestCheckModelAcceptsWholeFiles(t *testing.T) {
 
 // TestCheckModelSeesEveryTruncation cuts a model at each byte of its last buffer.
 func TestCheckModelSeesEveryTruncation(t *testing.T) {
-	x := tinyTensor{ty: tyFloat32, shape: []int32{1, 4}}
-	m := one(opRelu, x, x)
+	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 4}}
+	m := tiny.One(tiny.Relu, x, x)
 	for n := range m {
 		if err := checkModel(bytes.NewReader(m[:n]), int64(n)); err == nil {
 			t.Errorf("%d of %d bytes were taken for a whole model", n, len(m))
@@ -26,8 +28,8 @@ func TestCheckModelSeesEveryTruncation(t *testing.T) {
 
 // FuzzCheckModel holds that no file makes the check panic or run long.
 func FuzzCheckModel(f *testing.F) {
-	x := tinyTensor{ty: tyInt8, shape: []int32{1, 4}, scale: []float32{1}, zero: []int64{0}}
-	f.Add(one(opRelu, x, x))
+	x := tiny.Tensor{Type: tiny.Int8, Shape: []int32{1, 4}, Scale: []float32{1}, Zero: []int64{0}}
+	f.Add(tiny.One(tiny.Relu, x, x))
 	f.Add([]byte("\x08\x00\x00\x00TFL3"))
 	f.Add([]byte("\xff\xff\xff\xffTFL3\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {

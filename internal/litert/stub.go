@@ -4,6 +4,7 @@ package litert
 
 import (
 	"fmt"
+	"os"
 
 	"edgeagent/internal/pipeline"
 )
@@ -30,6 +31,11 @@ func DieBySignal() {}
 // Compile fails with ErrUnsupported.
 func (*Library) Compile(path string, _ Options) (*Model, error) {
 	return nil, &Error{Op: "compile", Path: path, Err: ErrUnsupported}
+}
+
+// CompileFile fails with ErrUnsupported.
+func (*Library) CompileFile(f *os.File, _ Options) (*Model, error) {
+	return nil, &Error{Op: "compile", Path: f.Name(), Err: ErrUnsupported}
 }
 
 // Close does nothing.

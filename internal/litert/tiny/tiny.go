@@ -1,14 +1,11 @@
-package litert
-
-// Tiny TFLite models made on the spot, so that the door's tests need no files:
-// a FlatBuffers writer for the few tables of TFLite's schema that they use.
+// Package tiny makes TFLite models of a few operations on the spot, so that tests
+// of the runtime need no files: a FlatBuffers writer for the tables of TFLite's
+// schema (schema.fbs, version 3) that such models use.
+package tiny
 
 import (
 	"encoding/binary"
 	"math"
-	"os"
-	"path/filepath"
-	"testing"
 )
 
 // table is a FlatBuffers table by field number. Values: int8, int32, and (by
@@ -105,53 +102,66 @@ func (w *flatWriter) child(at int, v any) {
 	}
 }
 
-// Of schema.fbs: element types and operations.
+// Element types by their number in schema.fbs.
 const (
-	tyFloat32, tyFloat16, tyInt32, tyUint8, tyInt16, tyInt8 = 0, 1, 2, 3, 7, 9
-	opRelu, opCustom, opCast, opNeg                         = 19, 32, 53, 59
+	Float32   = 0
+	Float16   = 1
+	Int32     = 2
+	UInt8     = 3
+	Int16     = 7
+	Complex64 = 8
+	Int8      = 9
 )
 
-// tinyTensor is a tensor of a tiny model.
-type tinyTensor struct {
-	name      string
-	ty        int8
-	shape     []int32
-	signature []int32 // with -1 for open dimensions
-	scale     []float32
-	zero      []int64
-	axis      int32
+// Operations by their number in schema.fbs.
+const (
+	Relu   = 19
+	Custom = 32
+	Cast   = 53
+	Neg    = 59
+)
+
+// Tensor is a tensor of a model.
+type Tensor struct {
+	Name      string
+	Type      int8
+	Shape     []int32
+	Signature []int32 // with -1 for open dimensions; nil when none is
+	Scale     []float32
+	Zero      []int64
+	Axis      int32
 }
 
-// tinyOp computes tensor out from tensor in.
-type tinyOp struct {
-	code    int32
-	custom  string
-	in, out int32
+// Op computes the tensor Out from the tensor In.
+type Op struct {
+	Code    int32
+	Custom  string // with Code Custom: its name
+	In, Out int32
 }
 
-// tinyModel makes a model of ops whose inputs and outputs are the tensors that
+// Model makes a model of ops whose inputs and outputs are the tensors that
 // the ops read and write.
-func tinyModel(tensors []tinyTensor, ops []tinyOp) []byte {
+func Model(tensors []Tensor, ops []Op) []byte {
 	var ts, codes, operators []table
 	var ins, outs []int32
 	for _, t := range tensors {
-		tt := table{0: t.shape, 1: t.ty, 2: int32(0), 3: t.name, 8: int8(1)}
-		if t.scale != nil {
-			tt[4] = table{2: t.scale, 3: t.zero, 6: t.axis}
+		tt := table{0: t.Shape, 1: t.Type, 2: int32(0), 3: t.Name, 8: int8(1)}
+		if t.Scale != nil {
+			tt[4] = table{2: t.Scale, 3: t.Zero, 6: t.Axis}
 		}
-		if t.signature != nil {
-			tt[7] = t.signature
+		if t.Signature != nil {
+			tt[7] = t.Signature
 		}
 		ts = append(ts, tt)
 	}
 	for i, o := range ops {
-		code := table{0: int8(o.code), 2: int32(1), 3: o.code}
-		if o.custom != "" {
-			code[1] = o.custom
+		code := table{0: int8(o.Code), 2: int32(1), 3: o.Code}
+		if o.Custom != "" {
+			code[1] = o.Custom
 		}
 		codes = append(codes, code)
-		operators = append(operators, table{0: int32(i), 1: []int32{o.in}, 2: []int32{o.out}})
-		ins, outs = append(ins, o.in), append(outs, o.out)
+		operators = append(operators, table{0: int32(i), 1: []int32{o.In}, 2: []int32{o.Out}})
+		ins, outs = append(ins, o.In), append(outs, o.Out)
 	}
 	w := &flatWriter{b: []byte("\x00\x00\x00\x00TFL3")}
 	root := w.table(table{
@@ -163,17 +173,8 @@ func tinyModel(tensors []tinyTensor, ops []tinyOp) []byte {
 	return w.b
 }
 
-// one is a model of one operation from tensor a to tensor b.
-func one(code int32, a, b tinyTensor) []byte {
-	a.name, b.name = "a", "b"
-	return tinyModel([]tinyTensor{a, b}, []tinyOp{{code: code, in: 0, out: 1}})
-}
-
-func writeModel(tb testing.TB, model []byte) string {
-	tb.Helper()
-	p := filepath.Join(tb.TempDir(), "tiny.tflite")
-	if err := os.WriteFile(p, model, 0o600); err != nil {
-		tb.Fatal(err)
-	}
-	return p
+// One is a model of one operation from the tensor a to the tensor b, so named.
+func One(code int32, a, b Tensor) []byte {
+	a.Name, b.Name = "a", "b"
+	return Model([]Tensor{a, b}, []Op{{Code: code, In: 0, Out: 1}})
 }

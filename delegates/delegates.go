@@ -1,0 +1,92 @@
+// Package delegates is the daemon's side of inference: for each model an ordered
+// chain of delegates (ways to run it: cpu now, accelerators later), each in a
+// worker process of its own, opened, watched, replaced, and asked one frame at a
+// time. The worker's side is package engine.
+package delegates
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"edgeagent/delegates/engine"
+	"edgeagent/internal/pipeline"
+	"edgeagent/internal/worker"
+)
+
+// State is where a delegate stands.
+type State string
+
+// The states.
+const (
+	Absent      State = "absent"      // its library or device is missing, or this build does not know it
+	Warming     State = "warming"     // its worker is being started
+	Checking    State = "checking"    // it runs what CPU has answered already
+	Active      State = "active"      // it answers the live frames
+	Standby     State = "standby"     // it could
+	Broken      State = "broken"      // it died, hung or did not open; it is tried again
+	Quarantined State = "quarantined" // it answered wrongly; it is not tried again by itself
+)
+
+// Delegate is one way to run the model, as the config names it.
+type Delegate struct {
+	Kind        string // "cpu"
+	Threads     int    // cpu: 0 means 1
+	WeightCache string // cpu: file for XNNPACK's packed weights; "" means none
+}
+
+// kind is what is known of a kind of delegate.
+type kind struct {
+	deadline time.Duration // of an invoke
+	opening  time.Duration // deadline of open: libraries are loaded, weights packed
+	request  func(d Delegate) engine.OpenRequest
+}
+
+// kinds are the delegates that this build can run.
+var kinds = map[string]kind{
+	CPU: {deadline: 10 * time.Second, opening: 60 * time.Second, request: func(d Delegate) engine.OpenRequest {
+		return engine.OpenRequest{Delegate: CPU, Threads: d.Threads, WeightCache: d.WeightCache}
+	}},
+}
+
+// CPU is the kind that is always there, last in every chain.
+const CPU = "cpu"
+
+// Start starts a worker: (*worker.Spawner).Start, or Local.
+type Start func(ctx context.Context, spec worker.Spec) (*worker.Process, error)
+
+// Local runs the worker's loop in this process, for tests and bench. Native code
+// then shares the caller's life.
+func Local(ctx context.Context, spec worker.Spec) (*worker.Process, error) {
+	return worker.Local(ctx, spec, engine.Serve)
+}
+
+// Config says what a chain is made of.
+type Config struct {
+	Model     string     // its id
+	File      string     // the .tflite
+	Library   *Library   // the runtime; the caller's, open as long as the chain
+	Delegates []Delegate // in order of preference; cpu is appended when it is not named
+	Start     Start
+	Spec      worker.Spec // Binary, Args, Env and Build of the workers; the rest is filled in
+	Log       *slog.Logger
+	// Event, if not nil, is told of each change for the worse and back. It must not
+	// block.
+	Event func(pipeline.Event)
+	// Deadline replaces the kinds' own deadline of an invoke when not 0.
+	Deadline time.Duration
+}
+
+// Status tells how a delegate does.
+type Status struct {
+	Delegate string
+	State    State
+	Reason   string    // why it is not active
+	Since    time.Time // in this state
+	NextTry  time.Time // when a broken one is tried again; zero otherwise
+	Restarts uint64    // workers that were replaced
+	PID      int       // of the worker; 0 while there is none
+	Resident uint64    // bytes, as the worker reports; 0 while there is none
+	Runtime  string    // version of the library
+	Cage     worker.Cage
+}

@@ -1,0 +1,66 @@
+// Package engine is the infer worker: the process in which a model runs. It opens
+// the runtime library and one model, maps the frame pools it is given, and runs
+// the model on their slots. It holds nothing that must survive it.
+//
+// This file is what it and the daemon tell each other, besides the fixed messages
+// of internal/worker.
+package engine
+
+import (
+	"edgeagent/internal/pipeline"
+	"edgeagent/internal/worker"
+)
+
+// Kind is the worker kind in the greeting, and the agent's subcommand.
+const Kind = "infer"
+
+// OpenRequest is the body of Open. Its files are the runtime library and the model,
+// in this order.
+type OpenRequest struct {
+	Delegate    string `json:"delegate"` // "cpu"
+	Library     string `json:"library"`  // what errors call the library
+	Model       string `json:"model"`    // what errors call the model
+	Threads     int    `json:"threads,omitempty"`
+	WeightCache string `json:"weight_cache,omitempty"`
+}
+
+// OpenReply is the body of Opened.
+type OpenReply struct {
+	Version string                `json:"version"` // of the runtime
+	Inputs  []pipeline.TensorInfo `json:"inputs"`
+	Outputs []pipeline.TensorInfo `json:"outputs"`
+	Cage    worker.Cage           `json:"cage"`
+}
+
+// The words in worker.Failure.Kind.
+const (
+	FailLibrary = "library" // the runtime cannot be used: missing, wrong version, not built in
+	FailModel   = "model"   // the model cannot be used
+	FailRequest = "request" // the daemon asked for what cannot be
+	FailInvoke  = "invoke"  // the model did not run
+)
+
+// align is where tensors begin in a slot; the runtime wants no less.
+const align = 64
+
+// Layout says where the tensors of one side stand in a pool slot: one after the
+// other, each at a multiple of 64 bytes. size is that of the slot.
+func Layout(ts []pipeline.TensorInfo) (offsets []int, size int) {
+	for _, t := range ts {
+		size = (size + align - 1) / align * align
+		offsets = append(offsets, size)
+		size += t.Bytes()
+	}
+	return offsets, size
+}
+
+// Split gives each tensor's part of a slot.
+func Split(ts []pipeline.TensorInfo, slot []byte) [][]byte {
+	offsets, _ := Layout(ts)
+	parts := make([][]byte, len(ts))
+	for i, o := range offsets {
+		end := o + ts[i].Bytes()
+		parts[i] = slot[o:end:end]
+	}
+	return parts
+}

@@ -1,0 +1,297 @@
+package delegates
+
+// A session is one worker's life: from the start of the process to its reaping.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"edgeagent/delegates/engine"
+	"edgeagent/internal/exit"
+	"edgeagent/internal/pipeline"
+	"edgeagent/internal/worker"
+)
+
+// How long things may take that native code has no part in, and how long a frame
+// in hand may go on when the daemon stops.
+const (
+	attaching = 10 * time.Second
+	hurry     = time.Second
+	farewell  = 2 * time.Second
+)
+
+// session is a worker with an open model.
+type session struct {
+	delegate string
+	proc     *worker.Process
+	opened   engine.OpenReply
+	out      *worker.Pool // its outputs; dies with it, as a late worker may still write there
+	parts    [][]byte     // out's slot by output
+	deadline time.Duration
+	born     time.Time
+
+	one sync.Mutex // an invoke at a time: there is one set of outputs
+
+	mu      sync.Mutex
+	reason  string // why it was ended, when we did it
+	over    bool
+	orphans []*pipeline.Frame // lent to a worker that did not answer
+}
+
+// openSession starts a worker and has it open the model. An error carries an exit
+// code.
+func openSession(ctx context.Context, c *Config, d Delegate, model *os.File) (*session, error) {
+	k := kinds[d.Kind]
+	spec := c.Spec
+	spec.Kind, spec.Name, spec.Log = engine.Kind, "infer "+c.Model+"/"+d.Kind, c.Log
+	p, err := c.Start(ctx, spec)
+	if err != nil {
+		return nil, exit.With(exit.OS, err)
+	}
+	s := &session{delegate: d.Kind, proc: p, deadline: k.deadline, born: time.Now()}
+	if c.Deadline > 0 {
+		s.deadline = c.Deadline
+	}
+	if err := s.open(ctx, c, k, d, model); err != nil {
+		s.end()
+		return nil, s.openError(c, err)
+	}
+	return s, nil
+}
+
+func (s *session) open(ctx context.Context, c *Config, k kind, d Delegate, model *os.File) error {
+	ctx, cancel := context.WithTimeout(ctx, k.opening)
+	defer cancel()
+	q := k.request(d)
+	q.Library, q.Model = c.Library.Path, c.File
+	_, body, err := s.proc.Call(ctx, worker.Message{Type: worker.Open}, q, c.Library.file, model)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(body, &s.opened); err != nil {
+		return fmt.Errorf("the worker's description of the model: %w", err)
+	}
+	if err := checkTensors(s.opened.Inputs); err != nil {
+		return err
+	}
+	if err := checkTensors(s.opened.Outputs); err != nil {
+		return err
+	}
+	_, size := engine.Layout(s.opened.Outputs)
+	if s.out, err = worker.NewPool("outputs "+c.Model+"/"+d.Kind, 1, size); err != nil {
+		return err
+	}
+	s.parts = engine.Split(s.opened.Outputs, s.out.Slot(0))
+	return s.proc.Attach(ctx, s.out, true)
+}
+
+// What a worker may claim of its tensors: far above any model that a board runs.
+const (
+	maxTensors = 64
+	maxRank    = 8
+	maxBytes   = 1 << 30
+)
+
+// checkTensors bounds what a worker says, for sizes are computed from it.
+func checkTensors(ts []pipeline.TensorInfo) error {
+	if len(ts) < 1 || len(ts) > maxTensors {
+		return fmt.Errorf("the worker tells of %d tensors on one side of the model", len(ts))
+	}
+	for _, t := range ts {
+		n := t.Type.Size()
+		ok := n > 0 && len(t.Shape) <= maxRank
+		for _, d := range t.Shape {
+			if ok = ok && d > 0 && d <= maxBytes/n; ok {
+				n *= d
+			}
+		}
+		q := t.Quant
+		ok = ok && len(q.Scale) == len(q.Zero)
+		if len(q.Scale) > 1 {
+			ok = ok && q.Axis >= 0 && q.Axis < len(t.Shape) && t.Shape[q.Axis] == len(q.Scale)
+		}
+		if !ok {
+			return fmt.Errorf("the worker tells of an impossible tensor %v (%d scales along %d)", t, len(q.Scale), q.Axis)
+		}
+	}
+	return nil
+}
+
+// codes are the exit codes for what a worker says of a failed open.
+var codes = map[string]int{engine.FailLibrary: exit.Unavailable, engine.FailModel: exit.Data}
+
+// openError says why a model did not open; the worker has been ended.
+func (s *session) openError(c *Config, err error) error {
+	var f *worker.Failure
+	switch {
+	case errors.As(err, &f):
+		code, ok := codes[f.Kind]
+		if !ok {
+			code = exit.Internal
+		}
+		return exit.With(code, err)
+	case errors.Is(err, worker.ErrDied):
+		how := s.exit()
+		if crashed(how) {
+			return exit.Errorf(exit.Data, "the runtime crashed while opening %s (%s): the file is damaged, or made for another runtime", c.File, how)
+		}
+		return exit.Errorf(exit.OS, "the worker ended while opening %s (%s)", c.File, how)
+	case errors.Is(err, context.DeadlineExceeded):
+		return exit.Errorf(exit.Unavailable, "%s did not open within %s", c.File, kinds[s.delegate].opening)
+	}
+	return exit.With(exit.Internal, err)
+}
+
+// crashed tells the signals of a mistake in native code from those that others send.
+func crashed(how string) bool {
+	for _, sig := range []string{"SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT"} {
+		if strings.HasSuffix(how, sig) {
+			return true
+		}
+	}
+	return false
+}
+
+// exit says how the process ended; only after end.
+func (s *session) exit() string {
+	select {
+	case <-s.proc.Done():
+		return s.proc.Exit()
+	default:
+		return "it hangs in the kernel and was written off"
+	}
+}
+
+// invoke runs the model on a slot and copies the outputs into a. frame, if not
+// nil, is retained until the worker cannot read the slot any more. When ctx ends
+// the invoke in hand gets another second.
+func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot uint16, a *pipeline.Answer) error {
+	s.one.Lock()
+	defer s.one.Unlock()
+	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.deadline)
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(hurry, cancel) })()
+
+	m := worker.Message{Type: worker.Invoke, View: view, Slot: slot}
+	if frame != nil {
+		frame.Retain()
+		m.Seq = frame.Seq
+	}
+	a.Sent = pipeline.Now()
+	reply, _, err := s.proc.Call(call, m, nil)
+	a.Received = pipeline.Now()
+	var f *worker.Failure
+	if err == nil || errors.As(err, &f) { // it answered: the slot is ours again
+		if frame != nil {
+			frame.Release()
+		}
+	} else if frame != nil {
+		s.orphan(frame)
+	}
+	switch {
+	case err == nil:
+		a.Delegate = s.delegate
+		a.Worker = min(max(0, time.Duration(reply.T[0])), time.Duration(a.Received-a.Sent))
+		s.copyOutputs(a)
+		return nil
+	case f != nil:
+		s.kill("an invoke failed: " + f.Text)
+		return &pipeline.FrameError{Reason: ReasonInvoke, Err: err}
+	case errors.Is(err, worker.ErrDied):
+		s.kill("")
+		return &pipeline.FrameError{Reason: ReasonDied, Err: err}
+	case ctx.Err() != nil:
+		s.kill("the agent stops")
+		return ctx.Err()
+	}
+	s.kill(fmt.Sprintf("no answer within %s", s.deadline))
+	return &pipeline.FrameError{Reason: ReasonDeadline, Err: fmt.Errorf("%s did not answer within %s", s.delegate, s.deadline)}
+}
+
+// copyOutputs makes the answer the daemon's own. Sizes are those that were checked
+// when the model was opened.
+func (s *session) copyOutputs(a *pipeline.Answer) {
+	if len(a.Tensors) != len(s.parts) {
+		a.Tensors = make([][]byte, len(s.parts))
+	}
+	for i, p := range s.parts {
+		a.Tensors[i] = append(a.Tensors[i][:0], p...)
+	}
+}
+
+// resident is the worker's own figure for its memory.
+func (s *session) resident() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.over {
+		return 0 // the header is, or will be, unmapped
+	}
+	return s.out.Header().Resident.Load()
+}
+
+// orphan keeps a frame until the worker that reads it is gone.
+func (s *session) orphan(f *pipeline.Frame) {
+	s.mu.Lock()
+	over := s.over
+	if !over {
+		s.orphans = append(s.orphans, f)
+	}
+	s.mu.Unlock()
+	if over {
+		f.Release()
+	}
+}
+
+// kill ends the worker; its member notices and does the rest.
+func (s *session) kill(reason string) {
+	s.mu.Lock()
+	if s.reason == "" {
+		s.reason = reason
+	}
+	s.mu.Unlock()
+	s.proc.Kill()
+}
+
+// end kills the worker, waits until it is reaped or written off, and lets go of
+// what it held. It says why the worker ended.
+func (s *session) end() string {
+	return s.bury(s.proc.End())
+}
+
+// stop is end for a worker that may say goodbye first.
+func (s *session) stop(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	s.bury(s.proc.Stop(ctx))
+}
+
+// bury gives back what the worker held. One that was written off could read input
+// slots only, so that these are free again; its output pool is never used again in
+// any case.
+func (s *session) bury(reaped bool) string {
+	s.mu.Lock()
+	orphans, reason := s.orphans, s.reason
+	s.over, s.orphans = true, nil
+	s.mu.Unlock()
+	for _, f := range orphans {
+		f.Release()
+	}
+	s.one.Lock() // a reply that came in the last moment is still being copied
+	if s.out != nil {
+		_ = s.out.Close()
+	}
+	s.one.Unlock()
+	if reason == "" {
+		reason = "the worker died: " + s.exit()
+	}
+	if !reaped {
+		reason += "; it hangs in the kernel and was written off"
+	}
+	return reason
+}
