@@ -91,11 +91,11 @@ func (m MQTT) checkBroker(p *collector) string {
 	case !ok && nearest(m.Broker, []string{"embedded"}) != "":
 		p.key(key, "%s is no broker, did you mean embedded?", shown(m.Broker))
 	case !ok:
-		p.key(key, "an address begins with %s, as in tcp://192.168.1.10:1883; or write embedded", list(known))
+		p.key(key, "an address begins with %s, as in tcp://192.168.1.10:1883; or write embedded", anyOf(known))
 	case other != "":
 		p.key(key, "%s:// is written %s:// here", scheme, other)
 	case brokerPorts[scheme] == "":
-		p.key(key, "%s is not %s%s", shown(scheme+"://"), list(known), didYouMean(scheme+"://", known))
+		p.key(key, "%s is not %s%s", shown(scheme+"://"), anyOf(known), didYouMean(scheme+"://", known))
 	case strings.Contains(rest, "@"):
 		p.key(key, "user name and password do not belong into the address; use username and password_file")
 	default:
@@ -242,11 +242,14 @@ func (c *Config) checkCamera(p *collector, key string, cam Camera) {
 	}
 	for i, m := range cam.Models {
 		at := fmt.Sprintf("%s.models[%d]", key, i)
+		if len(c.Models) == 0 {
+			break // told already
+		}
 		if _, ok := c.Models[m]; !ok {
 			ids := c.ModelIDs()
 			hint := didYouMean(m, ids)
 			if hint == "" && len(ids) > 0 {
-				hint = "; there is " + list(ids)
+				hint = "; there is " + allOf(ids)
 			}
 			p.key(at, "there is no model %s%s", shown(m), hint)
 		} else if slices.Index(cam.Models, m) < i {

@@ -67,8 +67,7 @@ func (d *decoder) resolve(n *yaml.Node, key string) *yaml.Node {
 	for n.Kind == yaml.AliasNode {
 		n = n.Alias
 	}
-	if d.left--; d.left < 0 {
-		d.at(at, "", "more than %d values once its aliases are unfolded; that is no config", maxValues)
+	if !d.spend(at) {
 		return nil
 	}
 	switch n.ShortTag() {
@@ -77,6 +76,16 @@ func (d *decoder) resolve(n *yaml.Node, key string) *yaml.Node {
 	}
 	d.at(n, key, "the tag %s means nothing here; remove it", n.ShortTag())
 	return nil
+}
+
+// spend counts a value that is visited at n; false when there were too many, which
+// is told once.
+func (d *decoder) spend(n *yaml.Node) bool {
+	d.left--
+	if d.left == -1 {
+		d.at(n, "", "more than %d values once its aliases are unfolded; that is no config", maxValues)
+	}
+	return d.left >= 0
 }
 
 // isNull says whether n is a key without a value.
@@ -107,8 +116,11 @@ func (d *decoder) pairs(n *yaml.Node, key string, depth int) []pair {
 	seen := map[string]int{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		k, v := n.Content[i], n.Content[i+1]
-		if d.left--; d.left < 0 || depth > maxMerge {
-			d.at(k, "", "its aliases and merge keys unfold without end or beyond %d values; that is no config", maxValues)
+		if !d.spend(k) {
+			return nil
+		}
+		if depth > maxMerge {
+			d.at(k, key, "its merge keys nest deeper than %d, or without end", maxMerge)
 			return nil
 		}
 		switch {
@@ -206,9 +218,9 @@ func (d *decoder) suggest(name, path string, fields map[string]reflect.StructFie
 		return ", did you mean " + strings.ReplaceAll(elsewhere[0], "*", "NAME") + "?"
 	}
 	if parent(path) == "" {
-		return "; there are " + list(known)
+		return "; there are " + allOf(known)
 	}
-	return "; " + parent(path) + " has " + list(known)
+	return "; " + parent(path) + " has " + allOf(known)
 }
 
 // mapping demands a mapping or nothing at all; false when there is none to read.
@@ -319,10 +331,10 @@ func (d *decoder) text(n *yaml.Node, v reflect.Value, key string, t reflect.Stru
 	case strings.ContainsRune(n.Value, 0):
 		d.at(n, key, "must not hold a zero byte")
 	case len(words) > 0 && comesLater(key, n.Value):
-		d.at(n, key, "%s is not in this version of edge-agent yet; it has %s", n.Value, list(built(key, words)))
+		d.at(n, key, "%s is not in this version of edge-agent yet; it has %s", n.Value, anyOf(built(key, words)))
 	case len(words) > 0 && !slices.Contains(words, n.Value):
 		words = built(key, words)
-		d.at(n, key, "%s is not %s%s", shown(n.Value), list(words), didYouMean(n.Value, words))
+		d.at(n, key, "%s is not %s%s", shown(n.Value), anyOf(words), didYouMean(n.Value, words))
 	default:
 		v.SetString(n.Value)
 	}

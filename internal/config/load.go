@@ -81,7 +81,7 @@ func Load(path string, o Options) (*Config, Problems) {
 	var cfg Config
 	d := decoder{collector: c, left: maxValues}
 	d.value(root, reflect.ValueOf(&cfg).Elem(), "", "")
-	if d.left >= 0 {
+	if d.left >= 0 && root.Kind == yaml.MappingNode {
 		cfg.check(c)
 	}
 	if ps := c.sorted(); len(ps) > 0 {
@@ -122,7 +122,7 @@ func (c *collector) parse(data []byte) *yaml.Node {
 		c.at(nil, "", "is empty")
 		return nil
 	case err != nil:
-		c.syntax(err)
+		c.syntax(err, data)
 		return nil
 	}
 	var second yaml.Node
@@ -130,18 +130,26 @@ func (c *collector) parse(data []byte) *yaml.Node {
 		c.at(&second, "", "a second document begins here; a config is one")
 		return nil
 	} else if !errors.Is(err, io.EOF) {
-		c.syntax(err)
+		c.syntax(err, data)
 		return nil
 	}
 	return doc.Content[0]
 }
 
-// syntax tells what the parser said, with the line where it has one.
-func (c *collector) syntax(err error) {
+// yamlAnchor finds the name in the one complaint that comes without a line.
+var yamlAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+
+// syntax tells what the parser said of data, with the line where it has one.
+func (c *collector) syntax(err error, data []byte) {
 	line, text := 0, err.Error()
 	if m := yamlLine.FindStringSubmatch(text); m != nil {
 		line, _ = strconv.Atoi(m[1])
 		text = m[2]
+	}
+	if m := yamlAnchor.FindStringSubmatch(text); m != nil {
+		before, _, _ := bytes.Cut(data, []byte("*"+m[1]))
+		line = 1 + bytes.Count(before, []byte("\n"))
+		text = fmt.Sprintf("*%s refers to an anchor &%s that does not stand above it", m[1], m[1])
 	}
 	if strings.Contains(text, "cannot start any token") {
 		text += " (a tab? YAML is indented by spaces; a value with @ or ` needs quotes)"

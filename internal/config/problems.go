@@ -147,19 +147,38 @@ func nearest(word string, known []string) string {
 		return ""
 	}
 	for _, k := range known {
-		if d := levenshtein.ComputeDistance(strings.ToLower(word), strings.ToLower(k)); d < bestDistance {
+		if d := changes(strings.ToLower(word), strings.ToLower(k)); d < bestDistance {
 			best, bestDistance = k, d
 		}
 	}
 	return best
 }
 
-// list writes words for people: a, b or c.
-func list(words []string) string {
+// changes is the Levenshtein distance, but two neighbours that changed places,
+// the commonest slip of the fingers, count once rather than twice.
+func changes(a, b string) int {
+	for i := 0; i+1 < len(a) && len(a) == len(b); i++ {
+		if a[i] != b[i] {
+			if a[:i]+a[i+1:i+2]+a[i:i+1]+a[i+2:] == b {
+				return 1
+			}
+			break
+		}
+	}
+	return levenshtein.ComputeDistance(a, b)
+}
+
+// anyOf writes words for people: a, b or c.
+func anyOf(words []string) string { return enumerate(words, " or ") }
+
+// allOf writes words for people: a, b and c.
+func allOf(words []string) string { return enumerate(words, " and ") }
+
+func enumerate(words []string, last string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
-	return strings.Join(words[:len(words)-1], ", ") + " or " + words[len(words)-1]
+	return strings.Join(words[:len(words)-1], ", ") + last + words[len(words)-1]
 }
 
 // shown quotes what a user wrote, cut to a length that fits a line.

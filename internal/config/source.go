@@ -34,6 +34,10 @@ var urlSchemes = []string{"rtsp", "rtsps", "http", "https"}
 // size matches WIDTHxHEIGHT.
 var size = regexp.MustCompile(`^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$`)
 
+// pipelineSecret matches the properties in which GStreamer's elements take
+// passwords (rtspsrc: user-pw, souphttpsrc: user-pw and proxy-pw).
+var pipelineSecret = regexp.MustCompile(`(?i)\b([a-z-]*(?:pw|pass|password|passphrase|secret|token))\s*=\s*("[^"]*"|\S+)`)
+
 // Kind is what s names; for a source that Load accepted it is never wrong.
 func (s Source) Kind() SourceKind {
 	text := string(s)
@@ -65,16 +69,31 @@ func (s Source) Live() bool {
 	return true
 }
 
-// String is s without the user name and password of a URL. All up to the last @
-// counts as such: too much hidden is better than too little.
+// String is s without what may be secret in a URL: user name, password, and the
+// query, where many cameras take theirs. In doubt it hides too much.
 func (s Source) String() string {
+	if s.Kind() == SourceGStreamer {
+		s = Source(pipelineSecret.ReplaceAllString(string(s), "${1}="+redacted))
+	}
 	scheme, rest, ok := strings.Cut(string(s), "://")
-	at := strings.LastIndexByte(rest, '@')
-	if !ok || at < 0 {
+	if !ok {
 		return string(s)
 	}
-	return scheme + "://" + redacted + rest[at:]
+	at := strings.LastIndexByte(rest, '@')
+	if before, _, ok := strings.Cut(rest, "?"); ok && strings.Contains(before, "@") {
+		at = strings.LastIndexByte(before, '@')
+	}
+	if at >= 0 {
+		rest = redacted + rest[at:]
+	}
+	if before, _, ok := strings.Cut(rest, "?"); ok {
+		rest = before + "?" + redacted
+	}
+	return scheme + "://" + rest
 }
+
+// Format prints String for every verb.
+func (s Source) Format(f fmt.State, verb rune) { printHidden(f, verb, s.String()) }
 
 // MarshalText is String for encoding/json and slog.
 func (s Source) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
@@ -116,7 +135,7 @@ func (s Source) checkURL() error {
 		known = known || k == scheme
 	}
 	if !known {
-		return fmt.Errorf("%s:// is not %s%s", scheme, list(withSlashes(urlSchemes)), didYouMean(scheme+"://", withSlashes(urlSchemes)))
+		return fmt.Errorf("%s:// is not %s%s", scheme, anyOf(withSlashes(urlSchemes)), didYouMean(scheme+"://", withSlashes(urlSchemes)))
 	}
 	u, err := url.Parse(string(s))
 	if err != nil || u.Hostname() == "" {

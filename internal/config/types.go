@@ -5,6 +5,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"strconv"
@@ -126,16 +127,15 @@ func (s Secret) String() string {
 	return redacted
 }
 
-// GoString serves %#v.
-func (s Secret) GoString() string { return strconv.Quote(s.String()) }
+// Format serves every verb.
+func (s Secret) Format(f fmt.State, verb rune) { printHidden(f, verb, s.String()) }
 
-// Format serves every other verb.
-func (s Secret) Format(f fmt.State, verb rune) {
+// printHidden prints what may be shown, in quotes where the verb asks for them.
+func printHidden(f fmt.State, verb rune, text string) {
 	if verb == 'q' || f.Flag('#') {
-		_, _ = fmt.Fprint(f, s.GoString())
-		return
+		text = strconv.Quote(text)
 	}
-	_, _ = fmt.Fprint(f, s.String())
+	_, _ = io.WriteString(f, text)
 }
 
 // LogValue serves slog.
