@@ -37,13 +37,14 @@ func (p *Client) connect(ctx context.Context) (*link, error) {
 		SetClientID("edge-agent-"+p.cfg.Agent).
 		SetProtocolVersion(4). // else a refused CONNECT is tried again as 3.1
 		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(false).
-		SetConnectTimeout(p.cfg.ConnectTimeout).SetWriteTimeout(p.cfg.WriteTimeout).
+		SetConnectTimeout(p.cfg.ConnectTimeout).SetWriteTimeout(handOverTimeout).
 		SetKeepAlive(p.cfg.KeepAlive).SetPingTimeout(max(p.cfg.KeepAlive/2, time.Second)).
 		SetBinaryWill(p.base+"status", []byte(statusOffline), 1, true).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.lost <- err }).
 		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
 			conn, err := p.dial(ctx)
 			if err == nil {
+				conn = &patientConn{Conn: conn, patience: p.cfg.WriteTimeout}
 				l.conn = conn
 				unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
 			}
@@ -101,6 +102,41 @@ func (p *Client) dial(ctx context.Context) (net.Conn, error) {
 		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", p.url.Host)
 	}
 	return (&net.Dialer{}).DialContext(ctx, "tcp", p.url.Host)
+}
+
+// handOverTimeout is how long paho's Publish waits for its own writer. The writer
+// is gone when the connection has just been lost, and Publish then waits in vain
+// all that time; when a slow write is under way instead, publish tries again.
+const handOverTimeout = 250 * time.Millisecond
+
+// errHandOver is the text of paho's (untyped) error after handOverTimeout. The
+// message has not been taken then.
+const errHandOver = "publish was broken by timeout"
+
+// patientConn gives writes their own deadline: paho derives it from the same
+// option as the wait in Publish.
+type patientConn struct {
+	net.Conn
+	patience time.Duration
+}
+
+// SetWriteDeadline keeps "none" and replaces every other one.
+func (c *patientConn) SetWriteDeadline(t time.Time) error {
+	if !t.IsZero() {
+		t = time.Now().Add(c.patience)
+	}
+	return c.Conn.SetWriteDeadline(t)
+}
+
+// publish hands a message over and gives its token. Only a lost connection or
+// one that takes nothing for its write timeout makes the token tell an error.
+func (l *link) publish(topic string, qos byte, retained bool, payload []byte) mqtt.Token {
+	for {
+		t := l.client.Publish(topic, qos, retained, payload)
+		if err := t.Error(); err == nil || err.Error() != errHandOver || !l.client.IsConnectionOpen() {
+			return t
+		}
+	}
 }
 
 // abort ends a connection that is not worth a goodbye, and waits for paho.

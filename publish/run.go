@@ -169,7 +169,7 @@ func (p *Client) serve(l *link) error {
 // promises for them. It returns what is still on its way.
 func (p *Client) pump(l *link) ([]flight, error) {
 	flights := make([]flight, 0, window)
-	second := time.NewTicker(time.Second)
+	second := time.NewTicker(min(time.Second, p.cfg.AckTimeout))
 	defer second.Stop()
 	drain := p.draining
 	for {
@@ -212,7 +212,7 @@ func (p *Client) pump(l *link) ([]flight, error) {
 // send hands the next message to paho: retained topics first, they say what is.
 func (p *Client) send(l *link) (flight, bool) {
 	if topic, payload, ok := p.retained.next(); ok {
-		return flight{token: l.client.Publish(topic, 1, true, payload), topic: topic, since: time.Now()}, true
+		return flight{token: l.publish(topic, 1, true, payload), topic: topic, since: time.Now()}, true
 	}
 	e := p.queue.next()
 	if e == nil {
@@ -223,7 +223,7 @@ func (p *Client) send(l *link) (flight, bool) {
 		payload = asReplayed(payload)
 	}
 	now := time.Now()
-	t := l.client.Publish(e.topic, p.queue.class[e.class].QoS, false, payload)
+	t := l.publish(e.topic, p.queue.class[e.class].QoS, false, payload)
 	p.published[e.class].Add(1)
 	return flight{token: t, entry: e, since: now}, true
 }
@@ -279,7 +279,7 @@ func (p *Client) heard(topic string, payload []byte) {
 // farewell publishes `stopped` and disconnects, so that the last will is not
 // sent.
 func (p *Client) farewell(l *link) {
-	t := l.client.Publish(p.base+"status", 1, true, statusStopped)
+	t := l.publish(p.base+"status", 1, true, []byte(statusStopped))
 	if !t.WaitTimeout(goodbye) || t.Error() != nil {
 		p.log.Warn("the broker did not take our goodbye; it will tell the last will")
 		l.abort()

@@ -14,26 +14,29 @@ import (
 )
 
 // Conn is a net.Conn over a websocket. One goroutine may read; several may
-// write.
+// write, set deadlines and close.
 type Conn struct {
-	*websocket.Conn
-	wmu sync.Mutex
-	r   io.Reader // of the present message, nil between two
-}
+	net.Conn // beneath the websocket: addresses, read deadline, Close
+	socket   *websocket.Conn
+	r        io.Reader // of the present message, nil between two
 
-var _ net.Conn = (*Conn)(nil)
+	wmu sync.Mutex // one writer
+
+	dmu      sync.Mutex
+	deadline time.Time // of writes: the websocket sets it anew for each
+}
 
 // ErrNotBinary says that the other side sent a text message.
 var ErrNotBinary = errors.New("a websocket message is not binary")
 
 // New wraps c and owns it.
-func New(c *websocket.Conn) *Conn { return &Conn{Conn: c} }
+func New(c *websocket.Conn) *Conn { return &Conn{Conn: c.NetConn(), socket: c} }
 
 // Read reads on, over the bounds of messages.
 func (c *Conn) Read(b []byte) (int, error) {
 	for {
 		if c.r == nil {
-			kind, r, err := c.NextReader()
+			kind, r, err := c.socket.NextReader()
 			if err != nil {
 				return 0, err
 			}
@@ -56,7 +59,10 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) Write(b []byte) (int, error) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
-	if err := c.WriteMessage(websocket.BinaryMessage, b); err != nil {
+	c.dmu.Lock()
+	_ = c.socket.SetWriteDeadline(c.deadline) // only stores it, never fails
+	c.dmu.Unlock()
+	if err := c.socket.WriteMessage(websocket.BinaryMessage, b); err != nil {
 		return 0, err
 	}
 	return len(b), nil
@@ -65,4 +71,12 @@ func (c *Conn) Write(b []byte) (int, error) {
 // SetDeadline sets both deadlines.
 func (c *Conn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetWriteDeadline concerns writes that begin from now on.
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.dmu.Lock()
+	defer c.dmu.Unlock()
+	c.deadline = t
+	return nil
 }
