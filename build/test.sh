@@ -34,7 +34,24 @@ tidy() {
 }
 
 go_tests() {
-	go test -json -race -timeout 10m ./... | go run ./build/testlog -figures "$figures.tests"
+	go test -json -race -timeout 10m ./... | "$cache/bin/testlog" -figures "$figures.race" -again "$figures.again"
+}
+
+# without_race: the tests that the race detector hinders, as those of allocations and speed, without it.
+without_race() {
+	local packages names
+	packages=$(cut -d' ' -f1 "$figures.again" | sort -u)
+	names=$(cut -d' ' -f2 "$figures.again" | cut -d/ -f1 | sort -u | paste -sd'|')
+	[ -n "$names" ] || return 0
+	# shellcheck disable=SC2086 # one word a package
+	go test -json -run "^($names)\$" $packages | "$cache/bin/testlog" -figures "$figures.plain"
+}
+
+# boundary: what the step between two processes costs a frame, beside nothing else that runs.
+boundary() {
+	go test -run '^$' -bench 'RoundTrip/paced' -benchtime 300x ./internal/worker |
+		awk '/p50-us/ { for (i = 2; i <= NF; i++) if ($i == "p50-us") print "boundary_p50_us: " $(i - 1) }' \
+			>"$figures.boundary"
 }
 
 step setup build/setup.sh test
@@ -42,7 +59,10 @@ step build make build
 step lint make lint
 step modules tidy
 step vet go vet ./...
+go build -o "$cache/bin/testlog" ./build/testlog
 step tests go_tests
+step without-race without_race
+step boundary boundary
 if [ "$(this_arch)" != arm64 ]; then
 	step arm64 make arm64
 fi
@@ -52,4 +72,4 @@ for binary in edge-agent edge-agent-capture; do
 	echo "size_${binary//-/_}_bytes: $(stat -c %s "bin/$binary")" >>"$figures"
 done
 echo "time_total_s: $((SECONDS - started))" >>"$figures"
-cat "$figures.tests" "$figures"
+cat "$figures".{race,plain,boundary} "$figures" 2>/dev/null || true

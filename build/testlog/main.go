@@ -1,6 +1,7 @@
 // Command testlog reads `go test -json` and tells what a person wants of it: one line a package as go test
 // writes it, the whole output of what failed, each skipped test with its reason, and the figures that tests
-// measured. A test gives a figure by a log line "figure: NAME: VALUE".
+// measured. A test gives a figure by a log line "figure: NAME: VALUE". A test that is skipped under the race
+// detector says so in its reason ("the race detector …") and is listed for a run without it.
 package main
 
 import (
@@ -17,23 +18,29 @@ import (
 
 func main() {
 	figures := flag.String("figures", "", "file that takes the figures, one \"name: value\" a line")
+	again := flag.String("again", "", "file that takes the tests to run without the race detector, one \"package test\" a line")
 	flag.Parse()
-	if err := run(os.Stdin, os.Stdout, *figures); err != nil {
+	if err := run(os.Stdin, os.Stdout, *figures, *again); err != nil {
 		fmt.Fprintln(os.Stderr, "testlog:", err)
 		os.Exit(1)
 	}
 }
 
-func run(in io.Reader, out io.Writer, figuresFile string) error {
+func run(in io.Reader, out io.Writer, figuresFile, againFile string) error {
 	log := newTestLog(out)
 	if err := log.read(in); err != nil {
 		return err
 	}
 	log.summary()
-	if figuresFile == "" {
-		return nil
+	for file, lines := range map[string]string{figuresFile: log.figureLines(), againFile: strings.Join(log.again, "")} {
+		if file == "" {
+			continue
+		}
+		if err := os.WriteFile(file, []byte(lines), 0o644); err != nil {
+			return err
+		}
 	}
-	return os.WriteFile(figuresFile, []byte(log.figureLines()), 0o644)
+	return nil
 }
 
 // event is a line of test2json (go doc test2json).
@@ -54,6 +61,7 @@ type testLog struct {
 	order   map[string][]key         // of each package, as they first spoke
 	figures map[string]string
 	skips   []string
+	again   []string // skipped only because of the race detector, one line each
 
 	passed, failed, skipped int
 }
@@ -120,9 +128,14 @@ func (l *testLog) end(k key, action string) {
 		l.passed++
 		l.drop(k)
 	case "skip":
-		l.skipped++
-		l.skips = append(l.skips, fmt.Sprintf("%s %s: %s", k.pkg, k.test, reason(l.text(k))))
+		why := reason(l.text(k))
 		l.drop(k)
+		if strings.Contains(why, "race detector") {
+			l.again = append(l.again, k.pkg+" "+k.test+"\n")
+			return
+		}
+		l.skipped++
+		l.skips = append(l.skips, fmt.Sprintf("%s %s: %s", k.pkg, k.test, why))
 	case "fail":
 		l.failed++ // its output is kept for the end of the package
 	}

@@ -15,6 +15,7 @@ func TestRun(t *testing.T) {
 		want    []string
 		not     []string
 		figures string
+		again   string
 	}{
 		{
 			name: "a package that passes is one line",
@@ -61,6 +62,16 @@ func TestRun(t *testing.T) {
 			want: []string{"skipped:\n  p TestC: no ../shared here\n", "0 passed, 0 failed, 1 skipped"},
 		},
 		{
+			name: "what the race detector hinders is run again",
+			events: `
+{"Action":"output","Package":"p","Test":"TestAllocs","Output":"    a_test.go:3: the race detector allocates\n"}
+{"Action":"skip","Package":"p","Test":"TestAllocs"}
+{"Action":"pass","Package":"p"}`,
+			want:  []string{"0 passed, 0 failed, 0 skipped"},
+			not:   []string{"skipped:"},
+			again: "p TestAllocs\n",
+		},
+		{
 			name: "a package that does not build is told",
 			events: `
 {"ImportPath":"p","Action":"build-output","Output":"p/a.go:3:1: undefined: x\n"}
@@ -86,9 +97,10 @@ func TestRun(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			file := filepath.Join(t.TempDir(), "figures")
+			dir := t.TempDir()
+			figuresFile, againFile := filepath.Join(dir, "figures"), filepath.Join(dir, "again")
 			var out strings.Builder
-			if err := run(strings.NewReader(strings.TrimPrefix(tt.events, "\n")), &out, file); err != nil {
+			if err := run(strings.NewReader(strings.TrimPrefix(tt.events, "\n")), &out, figuresFile, againFile); err != nil {
 				t.Fatal(err)
 			}
 			for _, want := range tt.want {
@@ -101,12 +113,14 @@ func TestRun(t *testing.T) {
 					t.Errorf("unwanted %q in:\n%s", not, out.String())
 				}
 			}
-			figures, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if string(figures) != tt.figures {
-				t.Errorf("figures %q, want %q", figures, tt.figures)
+			for file, want := range map[string]string{figuresFile: tt.figures, againFile: tt.again} {
+				got, err := os.ReadFile(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if string(got) != want {
+					t.Errorf("%s: %q, want %q", filepath.Base(file), got, want)
+				}
 			}
 		})
 	}
