@@ -19,7 +19,7 @@ import (
 )
 
 // newRoot makes the whole tree. A new command is one line here.
-func newRoot() *cobra.Command {
+func newRoot(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "edge-agent",
 		Short: "Classify camera frames on this machine and publish the answers over MQTT",
@@ -34,13 +34,19 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		SilenceUsage:  true,
 		RunE:          chooseCommand,
 	}
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
 	root.SetFlagErrorFunc(usageError)
 	root.AddCommand(
+		newRun(),
+		newClassify(),
 		newValidate(),
 		newVersion(),
+		newInfer(),
 	)
 	root.InitDefaultHelpCmd()
-	root.InitDefaultCompletionCmd(root.Name())
+	root.InitDefaultCompletionCmd(root.Name()) // keeps the output that is set by now
 	tidy(root)
 	return root
 }
@@ -102,11 +108,8 @@ func checkArgs(cmd *cobra.Command) {
 
 // run is the program: it gives the exit code.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRoot()
+	root := newRoot(stdin, stdout, stderr)
 	root.SetArgs(args)
-	root.SetIn(stdin)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	err := root.Execute()
 	report(stderr, err)
 	return exit.Code(err)

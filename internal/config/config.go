@@ -106,7 +106,7 @@ type Model struct {
 
 	// These hold with a manifest too.
 	Threads   int        `yaml:"threads" min:"0" max:"256"` // 0: as many as cores, at most 4
-	Top       int        `yaml:"top" min:"0" max:"1000"`    // labels in a result; 0: the default of package infer
+	Top       int        `yaml:"top" min:"0" max:"1000"`    // labels in a result; 0: 5
 	Threshold float64    `yaml:"threshold"`                 // labels below it are left out
 	Delegates []Delegate `yaml:"delegates"`                 // in order of preference; the last is always cpu
 }
