@@ -45,11 +45,12 @@ func (m *member) set(st State, s *session, reason string, next time.Time) {
 	m.c.wake()
 }
 
-// active is the session that answers live frames, nil when this one does not.
+// active is the session that answers live frames, nil when this one does not. One
+// whose worker is lost is active no more, even before its member has noticed.
 func (m *member) active() *session {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.state == Active {
+	if m.state == Active && m.session.alive() {
 		return m.session
 	}
 	return nil
@@ -90,6 +91,7 @@ func (m *member) supervise(ctx context.Context, s *session) {
 			s.stop(m.c.farewell())
 			return
 		case <-s.proc.Gone():
+		case <-s.lost: // killed; it may take a while to go, or never
 		}
 		lived := time.Since(s.born)
 		m.c.expel(m, "its worker is gone")

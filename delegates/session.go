@@ -38,9 +38,12 @@ type session struct {
 
 	one sync.Mutex // an invoke at a time: there is one set of outputs
 
+	lost chan struct{} // closed when it was killed or found dead: ask it nothing
+
 	mu      sync.Mutex
-	reason  string // why it was ended, when we did it
-	over    bool
+	doomed  bool              // lost is closed
+	reason  string            // why it was killed, when it was us
+	over    bool              // buried
 	orphans []*pipeline.Frame // lent to a worker that did not answer
 }
 
@@ -54,7 +57,7 @@ func openSession(ctx context.Context, c *Config, d Delegate, model *os.File) (*s
 	if err != nil {
 		return nil, exit.With(exit.OS, err)
 	}
-	s := &session{delegate: d.Kind, proc: p, deadline: k.deadline, born: time.Now()}
+	s := &session{delegate: d.Kind, proc: p, deadline: k.deadline, born: time.Now(), lost: make(chan struct{})}
 	if c.Deadline > 0 {
 		s.deadline = c.Deadline
 	}
@@ -248,9 +251,25 @@ func (s *session) orphan(f *pipeline.Frame) {
 	}
 }
 
+// alive is false from the moment on at which the worker is known to be lost.
+func (s *session) alive() bool {
+	select {
+	case <-s.proc.Gone():
+		return false
+	case <-s.lost:
+		return false
+	default:
+		return true
+	}
+}
+
 // kill ends the worker; its member notices and does the rest.
 func (s *session) kill(reason string) {
 	s.mu.Lock()
+	if !s.doomed {
+		s.doomed = true
+		close(s.lost)
+	}
 	if s.reason == "" {
 		s.reason = reason
 	}

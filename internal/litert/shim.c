@@ -158,14 +158,14 @@ static struct sigaction gos[DEADLY]; // the handlers of Go's runtime
 static void crashed(int sig, siginfo_t *info, void *context) {
   for (int i = 0; i < DEADLY; i++) {
     if (deadly[i] != sig) continue;
-    if (!busy) { // not ours: Go knows what to do with it
+    if (!busy && info->si_code > 0) { // a fault in Go's own code: Go tells where
       if (gos[i].sa_flags & SA_SIGINFO && gos[i].sa_sigaction) {
         gos[i].sa_sigaction(sig, info, context);
         return;
       }
       break;
     }
-    write_all(held, held_size);
+    if (busy) write_all(held, held_size);
     break;
   }
   signal(sig, SIG_DFL);

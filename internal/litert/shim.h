@@ -70,8 +70,9 @@ void lrt_free(lrt_library *l);
 // lrt_last_log copies what the library printed during the last call that failed.
 void lrt_last_log(char *text, size_t size);
 
-// lrt_die_by_signal makes a crash inside the library end the process by its own
-// signal, after the held-back log, instead of a dump of Go's stacks. For workers.
+// lrt_die_by_signal makes a crash inside the library, and a deadly signal from
+// outside, end the process by that signal, after the held-back log, instead of a
+// dump of Go's stacks. For workers.
 void lrt_die_by_signal(void);
 
 int lrt_create_environment(lrt_library *l, void **env);

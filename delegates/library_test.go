@@ -1,0 +1,57 @@
+package delegates
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"edgeagent/internal/exit"
+)
+
+func TestFindLibrary(t *testing.T) {
+	dir := t.TempDir()
+	lib := filepath.Join(dir, libraryName)
+	if err := os.WriteFile(lib, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := filepath.Join(dir, "gone.so")
+	tests := []struct {
+		name, configured, path string
+		searched               []string
+	}{
+		{"the file itself", lib, lib, []string{lib}},
+		{"its folder", dir, lib, []string{lib}},
+		{"absent where configured", gone, "", []string{gone}},
+		{"not configured", "", "", []string{filepath.Join(filepath.Dir(exe), libraryName), "/usr/lib/edge-agent/" + libraryName}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			path, searched, err := FindLibrary(tt.configured)
+			if tt.configured == "" && path != "" {
+				t.Skipf("a runtime is installed at %s", path)
+			}
+			if path != tt.path || strings.Join(searched, " ") != strings.Join(tt.searched, " ") {
+				t.Errorf("%q, searched %q; want %q, %q", path, searched, tt.path, tt.searched)
+			}
+			if tt.path != "" {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if exit.Code(err) != exit.Unavailable {
+				t.Errorf("exit code %d: %v", exit.Code(err), err)
+			}
+			for _, p := range tt.searched {
+				if err == nil || !strings.Contains(err.Error(), p) {
+					t.Errorf("%v does not name %s", err, p)
+				}
+			}
+		})
+	}
+}
