@@ -20,7 +20,8 @@ type View interface {
 	Region() string
 	// Fill waits until the newest frame not yet delivered here, and captured at or
 	// after notBefore (CLOCK_MONOTONIC ns), stands in a slot as the model's input.
-	// The caller releases the frame. A *pipeline.FrameError concerns one try;
+	// The caller releases the frame. A *pipeline.FrameError means that one captured
+	// frame failed on its way into the slot, and the next may be asked for;
 	// pipeline.ErrEnd is the end of a recording; ctx's error comes when ctx ends.
 	// Fill is called by one goroutine at a time.
 	Fill(ctx context.Context, notBefore int64) (*pipeline.Frame, error)
@@ -233,8 +234,9 @@ func (s *Scheduler) take(g filled) {
 	case errors.Is(g.err, pipeline.ErrEnd):
 		l.ended = true
 	case errors.As(g.err, &fe):
+		l.lost(fe.Reason)
 		if s.Log != nil {
-			s.Log.Debug("no frame", "camera", l.View.Camera(), "reason", fe.Reason, "err", fe.Err)
+			s.Log.Warn("frame failed", "camera", l.View.Camera(), "model", s.Model.Spec.ID, "reason", fe.Reason, "err", fe.Err)
 		}
 	case errors.Is(g.err, context.Canceled), errors.Is(g.err, context.DeadlineExceeded):
 	default:
@@ -261,10 +263,7 @@ func (l *line) pace(captured int64) {
 func (s *Scheduler) infer(ctx context.Context, l *line, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
 	defer f.Release()
 	// A stop does not cut the frame in hand short: it has its deadline.
-	err := s.Engine.Infer(context.WithoutCancel(ctx), f, a)
-	if err == nil {
-		r.Labels, err = s.Model.Decoder.Decode(r.Labels, a)
-	}
+	err := Answer(context.WithoutCancel(ctx), s.Engine, s.Model, f, a, r)
 	var fe *pipeline.FrameError
 	if errors.As(err, &fe) {
 		l.failed(fe.Reason)
@@ -277,10 +276,23 @@ func (s *Scheduler) infer(ctx context.Context, l *line, f *pipeline.Frame, a *pi
 		l.failed("engine")
 		return err
 	}
-	fillResult(r, f, a)
 	r.ClockSynced = s.Synced != nil && s.Synced()
 	l.answered()
 	s.Sink.Result(r)
+	return nil
+}
+
+// Answer runs one frame and decodes the answer into r, whose and a's memory it
+// reuses. Errors are the engine's and the decoder's.
+func Answer(ctx context.Context, e Engine, m *Model, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
+	if err := e.Infer(ctx, f, a); err != nil {
+		return err
+	}
+	var err error
+	if r.Labels, err = m.Decoder.Decode(r.Labels, a); err != nil {
+		return err
+	}
+	fillResult(r, f, a)
 	return nil
 }
 
@@ -338,6 +350,15 @@ func (l *line) failed(reason string) {
 	l.counts.Failed++
 	l.counts.Reasons[reason]++
 	l.counts.InFlight--
+}
+
+// lost books a frame that failed before it arrived.
+func (l *line) lost(reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts.Captured++
+	l.counts.Failed++
+	l.counts.Reasons[reason]++
 }
 
 // drop gives a ready frame up at the end of Run.

@@ -261,7 +261,7 @@ func TestFailures(t *testing.T) {
 		if !errors.Is(err, final) {
 			t.Errorf("Run returned %v, want the engine's final error", err)
 		}
-		if c := s.Counts("a", ""); c.Reasons["deadline"] == 0 || c.Reasons["engine"] != 1 {
+		if c := s.Counts("a", ""); c.Reasons["deadline"] == 0 || c.Reasons["engine"] != 1 || c.Reasons["worker-died"] == 0 || c.Captured != 90 {
 			t.Errorf("counts %+v", c)
 		}
 	})
