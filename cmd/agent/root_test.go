@@ -1,3 +1,5 @@
+// The program's words and exit codes for wrong command lines and configs; help.
+
 package main
 
 import (
@@ -45,9 +47,15 @@ func TestMistakes(t *testing.T) {
 
 func TestHelpAndCompletion(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"", "Examples:"}, {"--help", "Examples:"}, {"help validate", "exit code is 78"}, {"validate --help", "--source"},
-		{"completion", "bash"}, {"completion bash", "__start_edge-agent"}, {"completion zsh", "#compdef edge-agent"},
-		{"completion fish", "complete -c edge-agent"}, {"__complete val", "validate"},
+		{"", "Examples:"},
+		{"--help", "Examples:"},
+		{"help validate", "exit code is 78"},
+		{"validate --help", "--source"},
+		{"completion", "bash"},
+		{"completion bash", "__start_edge-agent"},
+		{"completion zsh", "#compdef edge-agent"},
+		{"completion fish", "complete -c edge-agent"},
+		{"__complete val", "validate"},
 	} {
 		code, stdout, _ := edgeAgent(strings.Fields(c.args)...)
 		if code != exit.OK || !strings.Contains(stdout, c.want) {

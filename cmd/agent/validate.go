@@ -59,11 +59,11 @@ func validateJSON(cmd *cobra.Command, problems config.Problems, err error) error
 	}
 	enc := json.NewEncoder(cmd.OutOrStdout())
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(struct {
+	if failed := enc.Encode(struct {
 		Valid    bool            `json:"valid"`
 		Problems config.Problems `json:"problems"`
-	}{err == nil, problems}); err != nil {
-		return exit.With(exit.IO, err)
+	}{err == nil, problems}); failed != nil {
+		return exit.With(exit.IO, failed)
 	}
 	if err != nil {
 		return exit.With(exit.Config, errTold)

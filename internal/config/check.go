@@ -1,5 +1,6 @@
 // What a single value cannot tell: references, pairs of keys that exclude or need
 // each other, addresses.
+
 package config
 
 import (

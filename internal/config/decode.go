@@ -1,6 +1,7 @@
 // From YAML nodes to structs: strict, with a position for everything. yaml.v3's
 // own decoder stops at unknown keys with a line only and knows no ranges or
 // words; a walk of our own gives all problems of all kinds in one go.
+
 package config
 
 import (

@@ -1,4 +1,5 @@
 // Ids of agents, cameras and models, and the id of an agent that was given none.
+
 package config
 
 import (

@@ -1,4 +1,5 @@
 // Finding, reading and finishing a config.
+
 package config
 
 import (

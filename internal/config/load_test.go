@@ -1,3 +1,6 @@
+// Whole configs: the exact words for wrong ones, the shipped one, defaults, variables
+// and flags, a fuzz test.
+
 package config
 
 import (

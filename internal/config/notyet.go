@@ -1,6 +1,7 @@
 // What the documentation of the project speaks of and this version cannot do. It
 // is refused in words rather than ignored. Whoever builds one removes its line
 // here.
+
 package config
 
 import "strings"

@@ -1,5 +1,6 @@
 // Variables and flags, laid over the file before it is read into structs: so they
 // pass the same checks, and what is wrong with them is told by their own names.
+
 package config
 
 import (

@@ -1,4 +1,5 @@
 // What is wrong with a config: positions, wording, collecting, "did you mean".
+
 package config
 
 import (
@@ -45,7 +46,7 @@ func (p Problem) String() string {
 
 // Problems are all that Load found, by their place in the file; those of
 // variables and flags come last. Empty means that the config is good.
-type Problems []Problem
+type Problems []Problem //nolint:errname // first of all a list, and an error only on its way out
 
 // Error is one line a problem.
 func (ps Problems) Error() string {

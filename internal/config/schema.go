@@ -1,5 +1,6 @@
 // The schema, read off the struct tags: which keys there are, and their names as
 // environment variables.
+
 package config
 
 import (

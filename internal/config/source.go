@@ -1,4 +1,5 @@
 // What a camera's source is, by how it is written.
+
 package config
 
 import (

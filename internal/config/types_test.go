@@ -1,3 +1,5 @@
+// Single values: secrets that stay secret, sources, ids, nearest words.
+
 package config
 
 import (
@@ -22,8 +24,14 @@ func TestSecretStaysSecret(t *testing.T) {
 	h := holder{s, s}
 	source := Source("rtsp://me:hunter2@host/1?x=@y")
 	values := []any{
-		s, &s, h, &h, []Secret{s}, map[string]Secret{"a": s}, MQTT{Password: s}, Config{MQTT: MQTT{Password: s}},
-		source, Camera{Source: source}, Config{Cameras: map[string]Camera{"a": {Source: source}}},
+		s, &s, h, &h,
+		[]Secret{s},
+		map[string]Secret{"a": s},
+		MQTT{Password: s},
+		Config{MQTT: MQTT{Password: s}},
+		source,
+		Camera{Source: source},
+		Config{Cameras: map[string]Camera{"a": {Source: source}}},
 	}
 	for _, v := range values {
 		var b bytes.Buffer
@@ -116,8 +124,12 @@ func TestDefaultIDIsAnID(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	for _, c := range [][3]string{
-		{"fsp", "fps top", "fps"}, {"brokr", "broker prefix", "broker"}, {"FPS", "fps", "fps"}, {"colour", "fps", ""},
-		{"", "a", "a"}, {"front-dor", "back-door front-door", "front-door"},
+		{"fsp", "fps top", "fps"},
+		{"brokr", "broker prefix", "broker"},
+		{"FPS", "fps", "fps"},
+		{"colour", "fps", ""},
+		{"", "a", "a"},
+		{"front-dor", "back-door front-door", "front-door"},
 	} {
 		if got := nearest(c[0], strings.Fields(c[1])); got != c[2] {
 			t.Errorf("nearest(%q, %s) = %q, want %q", c[0], c[1], got, c[2])

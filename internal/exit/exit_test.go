@@ -1,3 +1,5 @@
+// The code of an error is found wherever it is wrapped.
+
 package exit
 
 import (

@@ -28,7 +28,7 @@ type journalOut struct {
 
 func newJournal(w io.Writer, level slog.Level) slog.Handler {
 	out := &journalOut{w: w}
-	return &journal{out: out, text: tint.NewHandler(&out.line, &tint.Options{
+	return &journal{out: out, text: tint.NewTextHandler(&out.line, &tint.Options{
 		Level: level, NoColor: true,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if isBuiltin(groups, a, slog.TimeKey) || isBuiltin(groups, a, slog.LevelKey) {

@@ -66,7 +66,7 @@ func choose(f *os.File, terminal bool, stream string) string {
 
 // textHandler writes for people: time of day, level, message, attributes.
 func textHandler(w io.Writer, level slog.Level, colour bool) slog.Handler {
-	return tint.NewHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour})
+	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour})
 }
 
 // isBuiltin says whether a is one of the record's own fields of that key.

@@ -1,3 +1,5 @@
+// The formats, and the limiter by a clock that stands still when nobody waits.
+
 package logging
 
 import (
@@ -151,7 +153,7 @@ func TestNew(t *testing.T) {
 		Level, Msg string
 		N          int
 	}
-	if err := json.Unmarshal(data, &line); err != nil || line.Level != "WARN" || line.Msg != "told" || line.N != 1 {
+	if err = json.Unmarshal(data, &line); err != nil || line.Level != "WARN" || line.Msg != "told" || line.N != 1 {
 		t.Errorf("%s: %v", data, err)
 	}
 	if log, err = New(f, "info", Text); err != nil {
