@@ -16,6 +16,16 @@ import (
 	"pgregory.net/rapid"
 )
 
+// TestMain clears the variables that Load would take for settings.
+func TestMain(m *testing.M) {
+	for _, e := range os.Environ() {
+		if name, _, _ := strings.Cut(e, "="); strings.HasPrefix(name, EnvPrefix) {
+			_ = os.Unsetenv(name)
+		}
+	}
+	os.Exit(m.Run())
+}
+
 var update = flag.Bool("update", false, "write the golden files anew")
 
 // here makes options that do not depend on this machine.
