@@ -4,19 +4,11 @@
 SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
-ARCH := $(shell dpkg --print-architecture 2>/dev/null || uname -m)
-CACHE := $(CURDIR)/build/cache
 # Which OpenCV the release builds are for: 406 (Debian 12) or 410 (Debian 13).
 OPENCV ?= 406
 
-# Some installations of Go ship "local", which would refuse the toolchain that go.mod pins.
+# For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
-export CGO_ENABLED := 1
-export PKG_CONFIG_PATH := $(CACHE)/opencv/$(ARCH)$(if $(PKG_CONFIG_PATH),:$(PKG_CONFIG_PATH))
-# GoCV's own tags: only the modules that are named are compiled; core, imgproc and imgcodecs always are.
-GO_TAGS := gocv_specific_modules,gocv_videoio
-# The version is set by build/build.sh; asking git in every build would only fail where git refuses a folder.
-export GOFLAGS := $(strip $(filter-out -tags=% -buildvcs=%,$(GOFLAGS)) -buildvcs=false -tags=$(GO_TAGS))
 
 .PHONY: help setup runtime build run watch test lint bench fresh-check arm64 amd64 \
 	clip model references completion env clean distclean go opencv setup-run
@@ -31,7 +23,7 @@ watch: ## show the messages of the agent that `make run` started
 	@build/watch.sh
 
 build: go setup-run runtime opencv ## build bin/edge-agent and bin/edge-agent-capture
-	@build/build.sh bin
+	@source build/env.sh && build/build.sh bin
 
 test: go ## set up and run every test, the linters and the arm64 build
 	@build/test.sh
@@ -40,7 +32,7 @@ lint: build ## golangci-lint (pinned) and the rules for files
 	@build/lint.sh
 
 bench: build ## compare speed with the raw loops and with Python
-	@build/bench/run.sh
+	@source build/env.sh && build/bench/run.sh
 
 fresh-check: ## `make run` and `make test` in a minimal Debian 12 (needs root)
 	@build/fresh-check.sh
@@ -70,11 +62,12 @@ setup: ## install the system packages that are missing (by apt; root or sudo)
 	@build/setup.sh test
 
 runtime: setup-run ## fetch the pinned LiteRT runtime (checked by sha256)
-	@build/runtime.sh $(ARCH)
+	@build/runtime.sh
 
 env: opencv ## exports for a shell of your own: eval "$(make -s env)"
-	@printf 'export %s=%q\n' GOTOOLCHAIN "$$GOTOOLCHAIN" CGO_ENABLED "$$CGO_ENABLED" \
-		PKG_CONFIG_PATH "$$PKG_CONFIG_PATH" GOFLAGS "$$GOFLAGS"
+	@source build/env.sh && for name in GOTOOLCHAIN CGO_ENABLED CGO_CPPFLAGS PKG_CONFIG_PATH GOFLAGS; do \
+		printf 'export %s=%q\n' $$name "$${!name}"; \
+	done
 
 clean: ## remove what was built; downloads stay
 	@rm -rf bin build/out build/run
@@ -91,4 +84,4 @@ setup-run:
 	@build/setup.sh run
 
 opencv: setup-run
-	@build/opencv.sh $(ARCH)
+	@build/opencv.sh

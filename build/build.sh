@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds both binaries into one folder, with one build id: at hello the agent refuses a worker of another build.
 #
-#   build/build.sh OUT [LDFLAGS]     Go's own variables (GOARCH, CC, PKG_CONFIG_PATH, GOFLAGS) come from outside
+#   build/build.sh OUT [LDFLAGS]     Go's settings come from outside: env.sh, or release.sh
 
 . "$(dirname "$0")/lib.sh"
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs golangci-lint at the pinned version, built into build/cache/bin at first, and the rules for files.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/env.sh"
 
 version=v2.15.0
 linter=$cache/bin/golangci-lint-$version

@@ -3,12 +3,12 @@
 # opencv_modules.hpp that names just the four modules in use. They are found by pkg-config and before the
 # packaged headers, so nothing of the system is written.
 #
-#   build/opencv.sh ARCH             for the system's own packages, into build/cache/opencv/ARCH
+#   build/opencv.sh                  for the system's own packages, into build/cache/opencv/ARCH
 #   build/opencv.sh ARCH SYSROOT     for packages unpacked in SYSROOT, into the folder overlay beside it
 
 . "$(dirname "$0")/lib.sh"
 
-arch=${1:?usage: opencv.sh ARCH [SYSROOT]}
+arch=${1:-$(this_arch)}
 sysroot=${2:-}
 triplet=$(gnu_triplet "$arch")
 out=$cache/opencv/$arch

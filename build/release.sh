@@ -5,7 +5,7 @@
 #
 #   build/release.sh ARCH [OPENCV]     OPENCV: 406 as in Debian 12, 410 as in Debian 13
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/env.sh"
 
 arch=${1:?usage: release.sh ARCH [OPENCV]}
 opencv=${2:-406}
@@ -50,9 +50,10 @@ unpack_packages() {
 "$root/build/opencv.sh" "$arch" "$sysroot"
 "$root/build/runtime.sh" "$arch"
 
-export CGO_ENABLED=1 GOOS=linux GOARCH=$arch
-export PKG_CONFIG_PATH= PKG_CONFIG_LIBDIR=$place/overlay
-export CGO_LDFLAGS=-Wl,--allow-shlib-undefined
+export GOOS=linux GOARCH=$arch
+export PKG_CONFIG_PATH='' PKG_CONFIG_LIBDIR=$place/overlay
+# The folder is in opencv4.pc too, but Go's build cache does not look there (see env.sh).
+export CGO_CPPFLAGS='' CGO_LDFLAGS="-L$sysroot/usr/lib/$triplet -Wl,--allow-shlib-undefined"
 tools=
 if [ "$arch" != "$(this_arch)" ]; then
 	tools=$triplet-

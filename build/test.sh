@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All that `make test` does, one step after the other, the figures last. A step that fails ends it.
 
-. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/env.sh"
 
 cd "$root"
 figures=$cache/figures
