@@ -12,7 +12,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-_DTYPES = {"FloatStorage": np.dtype("<f4"), "LongStorage": np.dtype("<i8"), "HalfStorage": np.dtype("<f2")}
+_DTYPES: dict[str, np.dtype] = {
+    "FloatStorage": np.dtype("<f4"),
+    "LongStorage": np.dtype("<i8"),
+    "HalfStorage": np.dtype("<f2"),
+}
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,7 @@ def load(path: Path) -> dict[str, np.ndarray]:
             _Unpickler(file).load()
         tensors: dict[str, _Tensor] = _Unpickler(file).load()
         keys: list[str] = _Unpickler(file).load()
-        kinds = dict(t.storage for t in tensors.values())
+        kinds: dict[str, str] = dict(t.storage for t in tensors.values())
         storages = {key: _storage(file, _DTYPES[kinds[key]]) for key in keys}
     return {name: _view(t, storages[t.storage[0]]) for name, t in tensors.items()}
 
@@ -63,7 +67,7 @@ def _storage(file: BinaryIO, dtype: np.dtype) -> np.ndarray:
 
 
 def _view(t: _Tensor, storage: np.ndarray) -> np.ndarray:
-    last = t.offset + sum((n - 1) * s for n, s in zip(t.shape, t.stride))
+    last = t.offset + sum((n - 1) * s for n, s in zip(t.shape, t.stride, strict=True))
     if last >= storage.size:
         raise ValueError("a tensor reaches past its storage")
     strides = [s * storage.itemsize for s in t.stride]

@@ -31,7 +31,7 @@ LIMIT = 2_000_000  # bytes
 
 @dataclass(frozen=True)
 class View:
-    """A window of the clip's aspect ratio: size as a part of the largest one, place from 0 (left, top) to 1 (right, bottom)."""
+    """A window of the clip's shape: size as a part of the largest one, place from 0 (left, top) to 1 (right, bottom)."""
 
     size: float
     x: float
@@ -120,7 +120,8 @@ def verify(clip: Path) -> None:
     model, names = Model(DEFAULT_MODEL, threads=2), labels.imagenet()
     table, video = model.table(), cv2.VideoCapture(str(clip))
     for scene in SCENES:
-        scores, seen = [], collections.Counter()
+        scores: list[float] = []
+        seen: collections.Counter[str] = collections.Counter()
         for _ in range(SCENE_FRAMES):
             ok, frame = video.read()
             if not ok:
@@ -131,6 +132,6 @@ def verify(clip: Path) -> None:
         right = sum(seen[label] for label in scene.accept) / SCENE_FRAMES
         print(f"{scene.name}: {right:.1%} right, scores {min(scores):.2f} to {max(scores):.2f}, frames {dict(seen)}")
         if right < REQUIRED:
-            raise Refused(f"the scene {scene.name} is recognized in {right:.1%} of its frames, fewer than {REQUIRED:.0%}")
+            raise Refused(f"the scene {scene.name} has {right:.1%} right frames, fewer than {REQUIRED:.0%}")
     if video.read()[0]:
         raise Refused("the clip is longer than its scenes")

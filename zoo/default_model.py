@@ -14,7 +14,7 @@ from zoo.demo_photographs import COFFEE
 from zoo.litert import Model, top
 from zoo.paths import DEFAULT_MODEL, ROOT, WORK
 from zoo.preprocess import DEFAULT as RECIPE
-from zoo.preprocess import Recipe, read
+from zoo.preprocess import Interpolation, Policy, Recipe, read
 
 MANIFEST = Template("""\
 # The default model: what is in a picture, out of 1000 things. Made by `make model`.
@@ -96,8 +96,10 @@ def agreement(reference: Model, model: Model, calibration: list[Sample], held_ou
 def recipes(reference: Model, samples: list[Sample]) -> str:
     """Rows of a Markdown table: how the float model answers after each way to cut and resize."""
     rows = []
-    for policy, crop in (("crop", 0.875), ("crop", 1.0), ("stretch", 1.0)):
-        for interpolation in ("linear", "area", "cubic"):
+    cuts: tuple[tuple[Policy, float], ...] = (("crop", 0.875), ("crop", 1.0), ("stretch", 1.0))
+    kernels: tuple[Interpolation, ...] = ("linear", "area", "cubic")
+    for policy, crop in cuts:
+        for interpolation in kernels:
             recipe = Recipe(RECIPE.width, RECIPE.height, policy, crop, interpolation)
             first, five, probability = 0, 0, 0.0
             for s in samples:

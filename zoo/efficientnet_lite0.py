@@ -69,7 +69,9 @@ class _Builder:
             raise ValueError(f"the checkpoint has tensors that no layer took: {sorted(left)[:5]}")
 
 
-def _block(b: _Builder, x: keras.KerasTensor, name: str, kernel: int, stride: int, expansion: int, out: int) -> keras.KerasTensor:
+def _block(
+    b: _Builder, x: keras.KerasTensor, name: str, kernel: int, stride: int, expansion: int, out: int
+) -> keras.KerasTensor:
     """An inverted residual: expand, depthwise, project; added to its input where the shapes allow."""
     y, channels = x, x.shape[-1]
     if expansion != 1:

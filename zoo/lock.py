@@ -23,17 +23,16 @@ def resolve(lines: list[str], *options: str) -> dict[str, str]:
         command += ["--only-binary=:all:", "--report", str(report), "-r", str(wanted), *options]
         subprocess.run(command, check=True)
         installs = json.loads(report.read_text())["install"]
-    return {
-        f"{i['metadata']['name'].lower()}=={i['metadata']['version']}": i["download_info"]["archive_info"]["hashes"]["sha256"]
-        for i in installs
-    }
+    sums = [i["download_info"]["archive_info"]["hashes"]["sha256"] for i in installs]
+    packages = [f"{i['metadata']['name'].lower()}=={i['metadata']['version']}" for i in installs]
+    return dict(zip(packages, sums, strict=True))
 
 
 def main() -> None:
     lines = (HERE / "requirements.in").read_text().splitlines()
     alone = [line for line in lines if ALONE in line]
     found = resolve([line for line in lines if line not in alone]) | resolve(alone, "--no-deps")
-    out = ["# Made by zoo/lock.py from requirements.in; for CPython 3.11 on amd64. Install with --no-deps --require-hashes."]
+    out = ["# Made by zoo/lock.py from requirements.in, for CPython 3.11 on amd64; to be installed with --no-deps."]
     out += [f"{package} --hash=sha256:{found[package]}" for package in sorted(found)]
     (HERE / "requirements.txt").write_text("\n".join(out) + "\n")
 

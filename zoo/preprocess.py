@@ -33,7 +33,7 @@ class Recipe:
     interpolation: Interpolation = "area"
 
     def window(self, w: int, h: int) -> tuple[int, int, int, int]:
-        """The part (x, y, width, height) of a w x h picture that is kept: Recipe.Plan of the Go side, to the rounding."""
+        """The part (x, y, width, height) of a w x h picture that is kept; Recipe.Plan in Go, to the rounding."""
         if self.policy == "stretch":
             return 0, 0, w, h
         cut_w, cut_h = float(w), float(w) * self.height / self.width
@@ -46,7 +46,9 @@ class Recipe:
     def rgb(self, bgr: np.ndarray) -> np.ndarray:
         """The picture (OpenCV's BGR) as height x width x 3 RGB bytes."""
         x, y, w, h = self.window(bgr.shape[1], bgr.shape[0])
-        small = cv2.resize(bgr[y : y + h, x : x + w], (self.width, self.height), interpolation=KERNELS[self.interpolation])
+        small = cv2.resize(
+            bgr[y : y + h, x : x + w], (self.width, self.height), interpolation=KERNELS[self.interpolation]
+        )
         return cv2.cvtColor(small, cv2.COLOR_BGR2RGB)
 
     def describe(self) -> dict[str, object]:

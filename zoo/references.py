@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from zoo.litert import Model, top
 from zoo.paths import DEFAULT_MODEL, ROOT, TESTDATA, Refused, testdata
 from zoo.preprocess import Interpolation, Policy, Recipe, read
@@ -87,10 +85,10 @@ def make() -> None:
     """Writes one JSON file a model."""
     OUT.mkdir(parents=True, exist_ok=True)
     for subject in subjects():
-        answers = [[answer for answer in run_answers(subject, run)] for run in subject.runs]
+        answers = [list(run_answers(subject, run)) for run in subject.runs]
         check_known(subject, answers[subject.known_run])
         write(OUT / f"{subject.model.stem}.json", subject, answers)
-        print(f"{subject.model.stem}: {', '.join(told(run, a) for run, a in zip(subject.runs, answers))}")
+        print(f"{subject.model.stem}: {', '.join(told(run, a) for run, a in zip(subject.runs, answers, strict=True))}")
 
 
 def run_answers(subject: Subject, run: Run) -> Iterable[dict[str, object]]:
@@ -129,7 +127,8 @@ def check_known(subject: Subject, answers: list[dict[str, object]]) -> None:
     for image, index, score in subject.known:
         got_index, got_score = tops[image][0]  # type: ignore[index]
         if got_index != index or abs(got_score - score) > TOLERANCE:
-            raise Refused(f"{subject.model.name}: {image} gave class {got_index} at {got_score}, known is {index} at {score}")
+            got = f"class {got_index} at {got_score}"
+            raise Refused(f"{subject.model.name}: {image} gave {got}, known is {index} at {score}")
 
 
 def told(run: Run, answers: list[dict[str, object]]) -> str:
@@ -154,7 +153,7 @@ def write(path: Path, subject: Subject, answers: list[list[dict[str, object]]]) 
     if subject.mean is not None:
         head["input"] = {"mean": subject.mean, "std": subject.std}
     runs = []
-    for run, lines in zip(subject.runs, answers):
+    for run, lines in zip(subject.runs, answers, strict=True):
         said = json.dumps({"pictures": run.pictures, "recipe": recipe_of(model, run).describe()})
         body = ",\n      ".join(json.dumps(line) for line in lines)
         runs.append(f'    {said[:-1]}, "answers": [\n      {body}\n    ]}}')
