@@ -31,7 +31,7 @@ LIMIT = 2_000_000  # bytes
 
 @dataclass(frozen=True)
 class View:
-    """A window of the clip's shape: size as a part of the largest one, place from 0 (left, top) to 1 (right, bottom)."""
+    """A window of the clip's shape: size as part of the largest, place from 0 (left, top) to 1 (right, bottom)."""
 
     size: float
     x: float
