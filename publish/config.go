@@ -46,7 +46,7 @@ type Config struct {
 	Boot     string // random id of this start of the daemon
 	Username string
 	Password string      `json:"-"`
-	TLS      *tls.Config // for tls:// and wss://; nil: the system's CAs
+	TLS      *tls.Config `json:"-"` // for tls:// and wss://; nil: the system's CAs
 
 	Results, Events Class
 

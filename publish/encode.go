@@ -25,10 +25,10 @@ const timeLayout = "2006-01-02T15:04:05.000000000Z"
 // errNotFinite refuses a score that JSON cannot write.
 var errNotFinite = errors.New("a score is not a finite number")
 
-// appendResultHead writes what stays the same for all results of a (camera,
-// model, region).
-func appendResultHead(b []byte, agent, boot string, k resultKey) []byte {
-	b = append(b, `{"schema":"edge.result/1","agent":`...)
+// resultHead writes what stays the same for all results of a (camera, model,
+// region).
+func resultHead(agent, boot string, k resultKey) []byte {
+	b := []byte(`{"schema":"edge.result/1","agent":`)
 	b = appendString(b, agent)
 	b = append(b, `,"boot":`...)
 	b = appendString(b, boot)

@@ -46,7 +46,7 @@ func sampleEvent() pipeline.Event {
 // encodeResult encodes as the client does.
 func encodeResult(t testing.TB, r *pipeline.Result) []byte {
 	t.Helper()
-	b := appendResultHead(nil, "pi-kitchen", boot, resultKey{r.Camera, r.Model, r.Region})
+	b := resultHead("pi-kitchen", boot, resultKey{r.Camera, r.Model, r.Region})
 	b, err := appendResult(b, r)
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func golden(t *testing.T, name string, got []byte) {
 	file := filepath.Join("testdata", "v1", name)
 	want, err := os.ReadFile(file)
 	if os.IsNotExist(err) && *update {
-		if err := os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
+		if err = os.WriteFile(file, append(got, '\n'), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -189,7 +189,7 @@ func TestResultsReadBack(t *testing.T) {
 				return pipeline.Label{Index: rapid.Int().Draw(t, "i"), Name: anyString.Draw(t, "name"), Score: rapid.Float32().Draw(t, "score")}
 			}), 0, 5).Draw(t, "labels"),
 		}
-		b := appendResultHead(nil, "a", "b", resultKey{r.Camera, r.Model, r.Region})
+		b := resultHead("a", "b", resultKey{r.Camera, r.Model, r.Region})
 		b, err := appendResult(b, r)
 		if err != nil {
 			t.Fatal(err)
@@ -280,7 +280,7 @@ func TestResultAllocatesNothing(t *testing.T) {
 		if err := p.Result(r); err != nil {
 			t.Fatal(err)
 		}
-		p.queue.ack(p.queue.next())
+		p.outbox.ack(p.outbox.next())
 	}
 	put()
 	if n := testing.AllocsPerRun(1000, put); n != 0 {
@@ -297,13 +297,13 @@ func BenchmarkResult(b *testing.B) {
 		if err := p.Result(r); err != nil {
 			b.Fatal(err)
 		}
-		p.queue.ack(p.queue.next())
+		p.outbox.ack(p.outbox.next())
 	}
 }
 
 func BenchmarkEncode(b *testing.B) {
 	r := sampleResult()
-	head := appendResultHead(nil, "pi-kitchen", boot, resultKey{r.Camera, r.Model, r.Region})
+	head := resultHead("pi-kitchen", boot, resultKey{r.Camera, r.Model, r.Region})
 	var buf []byte
 	b.ReportAllocs()
 	for b.Loop() {

@@ -45,7 +45,8 @@ func await(t testing.TB, what string, ok func() bool) {
 // closeNow closes a client without waiting for what it still has to send.
 func closeNow(t testing.TB, p *Client) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	// Not t.Context(): that one is done already when cleanups run.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 50*time.Millisecond)
 	defer cancel()
 	_ = p.Close(ctx)
 }

@@ -37,7 +37,9 @@ type Client struct {
 	log      *slog.Logger
 	base     string // "<prefix>/<agent>/"
 
-	queue    *memory
+	store    store   // the queue, as those see it that fill it,
+	outbox   outbox  // as the run loop sees it that empties it,
+	account  account // and as Stats sees it
 	retained retained
 	rival    rivalry
 	wake     chan struct{} // there may be something to send
@@ -52,14 +54,13 @@ type Client struct {
 	scratch  []byte
 	eventSeq uint64
 
-	link       linkStats
-	encoding   timing
-	handOver   timing
-	puback     timing
-	published  [classes]atomic.Uint64
-	toldDrops  uint64 // by the run loop alone
-	nextDrops  time.Time
-	connection atomic.Pointer[link] // the present one, for tests that cut it
+	link      linkStats
+	encoding  timing
+	handOver  timing
+	puback    timing
+	published [classes]atomic.Uint64
+	toldDrops uint64 // by the run loop alone
+	nextDrops time.Time
 }
 
 // resultKey names a series of results.
@@ -82,12 +83,16 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 		url: u, log: log, base: c.Prefix + "/" + c.Agent + "/",
 		wake: make(chan struct{}, 1), draining: make(chan struct{}), done: make(chan struct{}),
 		streams: map[resultKey]*resultStream{},
-		queue:   newMemory(&c),
 	}
+	q := newMemory(&c)
+	p.store, p.outbox, p.account = q, q, q
 	secret := c.Password
 	p.password = func() string { return secret }
 	c.Password, c.URL = "", u.String()
 	p.cfg = c
+	if t := schemes[u.Scheme]; t.tls && c.TLS != nil && c.TLS.InsecureSkipVerify {
+		log.Warn("mqtt.tls.insecure is set: the broker's certificate is not checked", "broker", c.URL)
+	}
 	p.rival.own = c.Boot
 	p.link.since = time.Now()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
@@ -109,7 +114,7 @@ func (p *Client) Result(r *pipeline.Result) error {
 		return fmt.Errorf("result of camera %s, model %s, seq %d: %w", r.Camera, r.Model, r.Seq, err)
 	}
 	encoded := time.Now()
-	err = p.queue.put(message{class: results, topic: s.topic, payload: p.scratch, time: r.Time})
+	err = p.store.put(message{class: results, topic: s.topic, payload: p.scratch, time: r.Time})
 	p.encoding.add(encoded.Sub(start))
 	p.handOver.add(time.Since(encoded))
 	p.poke()
@@ -122,7 +127,7 @@ func (p *Client) stream(k resultKey) *resultStream {
 	if !ok {
 		s = &resultStream{
 			topic: p.base + "camera/" + k.camera + "/model/" + k.model + "/result",
-			head:  appendResultHead(nil, p.cfg.Agent, p.cfg.Boot, k),
+			head:  resultHead(p.cfg.Agent, p.cfg.Boot, k),
 		}
 		p.streams[k] = s
 	}
@@ -138,7 +143,7 @@ func (p *Client) Event(e pipeline.Event) error {
 	defer p.mu.Unlock()
 	p.eventSeq++
 	p.scratch = appendEvent(p.scratch[:0], p.cfg.Agent, p.cfg.Boot, p.eventSeq, &e)
-	err := p.queue.put(message{class: events, topic: p.base + "event", payload: p.scratch, time: e.Time})
+	err := p.store.put(message{class: events, topic: p.base + "event", payload: p.scratch, time: e.Time})
 	p.poke()
 	return err
 }
@@ -194,14 +199,14 @@ func (p *Client) poke() {
 // could not be sent is counted as dropped and told by the error.
 func (p *Client) Close(ctx context.Context) error {
 	p.once.Do(func() {
-		p.queue.close()
+		p.store.close()
 		close(p.draining)
 	})
 	stop := context.AfterFunc(ctx, p.cancel)
 	defer stop()
 	<-p.done
 	p.cancel()
-	if n := p.queue.abandon(); n > 0 {
+	if n := p.account.abandon(); n > 0 {
 		return fmt.Errorf("mqtt: closed with %d messages that %s never took", n, p.url.Host)
 	}
 	return nil

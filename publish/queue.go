@@ -51,9 +51,10 @@ type entry struct {
 
 // store accepts messages. put returns when m is accepted under the durability of
 // its class, and then m.payload is the caller's again; an error says that m was
-// not accepted and has been counted.
+// not accepted and has been counted. After close nothing is accepted any more.
 type store interface {
 	put(m message) error
+	close()
 }
 
 // outbox is the sender's side of a queue. Entries come in order within each
@@ -65,6 +66,18 @@ type outbox interface {
 	ack(e *entry)
 	online()
 	offline()
+}
+
+// account tells what there is and what became of the rest.
+type account interface {
+	// usage gives the number of waiting messages, their bytes and the age of the
+	// oldest.
+	usage() (count int, bytes int64, oldest time.Duration)
+	// tallies gives a copy of the counters.
+	tallies() [classes]tally
+	// abandon is for the end: it drops what this process alone holds and says how
+	// many messages those were.
+	abandon() int
 }
 
 var (
@@ -267,14 +280,12 @@ func (m *memory) offline() {
 	m.makeRoom()
 }
 
-// close refuses further messages.
 func (m *memory) close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.closed = true
 }
 
-// abandon drops all that is left and says how many that were.
 func (m *memory) abandon() (n int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -361,8 +372,6 @@ func (m *memory) lease() *entry {
 	return new(entry)
 }
 
-// usage gives the number of waiting messages, their bytes and the age of the
-// oldest.
 func (m *memory) usage() (count int, bytes int64, oldest time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -377,7 +386,6 @@ func (m *memory) usage() (count int, bytes int64, oldest time.Duration) {
 	return m.count, m.bytes, oldest
 }
 
-// tallies gives a copy of the counters.
 func (m *memory) tallies() (t [classes]tally) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

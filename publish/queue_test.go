@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -138,14 +139,14 @@ func TestQueueRefuses(t *testing.T) {
 	c := queueConfig()
 	c.MaxBytes = 1000
 	m, k := newQueue(c)
-	if err := m.put(message{class: results, topic: "r", payload: make([]byte, 1000), time: k.t}); err != ErrTooLarge {
+	if err := m.put(message{class: results, topic: "r", payload: make([]byte, 1000), time: k.t}); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}
 	if d := m.tallies()[results].dropped; d[reasonTooLarge] != 1 {
 		t.Errorf("dropped %v", d)
 	}
 	m.close()
-	if err := m.put(numbered(results, "r", 1, k.t)); err != ErrClosed {
+	if err := m.put(numbered(results, "r", 1, k.t)); !errors.Is(err, ErrClosed) {
 		t.Error(err)
 	}
 }

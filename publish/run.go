@@ -78,7 +78,7 @@ func (p *Client) finished() bool {
 	if !p.closing() {
 		return false
 	}
-	n, _, _ := p.queue.usage()
+	n, _, _ := p.account.usage()
 	return n == 0
 }
 
@@ -139,8 +139,7 @@ func (p *Client) serve(l *link) error {
 		return err
 	}
 	p.retained.all()
-	p.queue.online()
-	p.connection.Store(l)
+	p.outbox.online()
 	p.link.up()
 	p.log.Info("connected to the broker", "broker", p.cfg.URL)
 	p.tellDrops()
@@ -153,8 +152,7 @@ func (p *Client) serve(l *link) error {
 		default:
 		}
 	}
-	p.connection.Store(nil)
-	p.queue.offline()
+	p.outbox.offline()
 	if err != nil {
 		l.abort()
 		return fmt.Errorf("lost the broker: %w", err)
@@ -214,7 +212,7 @@ func (p *Client) send(l *link) (flight, bool) {
 	if topic, payload, ok := p.retained.next(); ok {
 		return flight{token: l.publish(topic, 1, true, payload), topic: topic, since: time.Now()}, true
 	}
-	e := p.queue.next()
+	e := p.outbox.next()
 	if e == nil {
 		return flight{}, false
 	}
@@ -223,9 +221,16 @@ func (p *Client) send(l *link) (flight, bool) {
 		payload = asReplayed(payload)
 	}
 	now := time.Now()
-	t := l.publish(e.topic, p.queue.class[e.class].QoS, false, payload)
+	t := l.publish(e.topic, p.qos(e.class), false, payload)
 	p.published[e.class].Add(1)
 	return flight{token: t, entry: e, since: now}, true
+}
+
+func (p *Client) qos(c class) byte {
+	if c == events {
+		return p.cfg.Events.QoS
+	}
+	return p.cfg.Results.QoS
 }
 
 // landed takes a message whose token is done off the queue, unless the token
@@ -234,7 +239,7 @@ func (p *Client) landed(f flight) {
 	if f.token.Error() != nil || f.entry == nil {
 		return
 	}
-	p.queue.ack(f.entry)
+	p.outbox.ack(f.entry)
 	p.puback.add(time.Since(f.since))
 }
 
@@ -291,7 +296,7 @@ func (p *Client) farewell(l *link) {
 // tellRival says by log and event that another client throws us out.
 func (p *Client) tellRival(boot string) {
 	text := fmt.Sprintf("another client uses id edge-agent-%s (boot %s); give one of the two another agent.id", p.cfg.Agent, boot)
-	p.log.Warn(text)
+	p.log.Warn("our client id is not ours alone", "detail", text)
 	_ = p.Event(pipeline.Event{Kind: "client-id-taken", Text: text}) // refused only when closing
 }
 
@@ -303,7 +308,7 @@ func (p *Client) tellDrops() {
 		return
 	}
 	var total uint64
-	for _, t := range p.queue.tallies() {
+	for _, t := range p.account.tallies() {
 		for _, n := range t.dropped {
 			total += n
 		}
@@ -313,7 +318,7 @@ func (p *Client) tellDrops() {
 	}
 	text := fmt.Sprintf("the queue dropped %d messages (%s)", total-p.toldDrops, p.dropsInWords())
 	p.toldDrops, p.nextDrops = total, now.Add(dropTelling)
-	p.log.Warn(text)
+	p.log.Warn("messages were given up", "detail", text)
 	_ = p.Event(pipeline.Event{Time: now, Kind: "queue-dropped", Text: text}) // refused only when closing
 }
 
@@ -321,7 +326,7 @@ func (p *Client) tellDrops() {
 // results full 12".
 func (p *Client) dropsInWords() string {
 	text := "since the start:"
-	for c, t := range p.queue.tallies() {
+	for c, t := range p.account.tallies() {
 		for _, r := range [...]string{reasonThinned, reasonFull, reasonAge, reasonOffline, reasonTooLarge} {
 			if n := t.dropped[r]; n > 0 {
 				text += fmt.Sprintf(" %s %s %d", class(c), r, n)

@@ -36,7 +36,7 @@ var schemas = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
 		strict(doc)
 		url := "file:///" + filepath.Base(f)
 		delete(doc.(map[string]any), "$id")
-		if err := c.AddResource(url, doc); err != nil {
+		if err = c.AddResource(url, doc); err != nil {
 			return nil, err
 		}
 		s, err := c.Compile(url)
@@ -76,7 +76,7 @@ func validate(message []byte) error {
 		return err
 	}
 	var h Header
-	if err := json.Unmarshal(message, &h); err != nil {
+	if err = json.Unmarshal(message, &h); err != nil {
 		return err
 	}
 	s, ok := all[h.Schema]

@@ -43,8 +43,8 @@ func (p *Client) Stats() Stats {
 		s.Reconnects = p.link.accepted - 1
 	}
 	p.link.mu.Unlock()
-	s.Messages, s.Bytes, s.Oldest = p.queue.usage()
-	for c, t := range p.queue.tallies() {
+	s.Messages, s.Bytes, s.Oldest = p.account.usage()
+	for c, t := range p.account.tallies() {
 		s.Classes[class(c).String()] = ClassStats{
 			Accepted: t.accepted, Published: p.published[c].Load(), Acked: t.acked, Dropped: t.dropped,
 		}

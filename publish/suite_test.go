@@ -3,6 +3,7 @@ package publish
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -32,8 +33,7 @@ func onEach(t *testing.T, test func(t *testing.T, b testBroker)) {
 	}
 }
 
-// seqs reads the sequence numbers and flags of all results that an observer got,
-// and holds each against the schema.
+// seqs reads the sequence numbers and flags of all results that an observer got.
 func seqs(t *testing.T, o *observer) (replayed map[uint64]bool, order []uint64) {
 	t.Helper()
 	replayed = map[uint64]bool{}
@@ -42,13 +42,30 @@ func seqs(t *testing.T, o *observer) (replayed map[uint64]bool, order []uint64) 
 		if err := json.Unmarshal([]byte(p), &w); err != nil {
 			t.Fatal(err)
 		}
-		if err := validate([]byte(p)); err != nil {
-			t.Fatal(err)
-		}
 		replayed[w.Seq] = w.Replayed
 		order = append(order, w.Seq)
 	}
 	return replayed, order
+}
+
+// arrived says whether n different results have arrived.
+func arrived(t *testing.T, o *observer, n int) bool {
+	t.Helper()
+	if len(o.on(resultTopic)) < n {
+		return false
+	}
+	got, _ := seqs(t, o)
+	return len(got) == n
+}
+
+// allValid holds each result that an observer got against the schema.
+func allValid(t *testing.T, o *observer) {
+	t.Helper()
+	for _, p := range o.on(resultTopic) {
+		if err := validate([]byte(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func TestLife(t *testing.T) {
@@ -77,6 +94,8 @@ func TestLife(t *testing.T) {
 		}
 		await(t, "stopped", func() bool { return o.last(base+"status") == "stopped" })
 
+		await(t, "the results", func() bool { return arrived(t, o, 300) })
+		allValid(t, o)
 		_, order := seqs(t, o)
 		if len(order) != 300 {
 			t.Fatalf("%d results arrived", len(order))
@@ -113,7 +132,7 @@ func TestLife(t *testing.T) {
 		if s.Connected || s.Messages != 0 || s.Bytes != 0 || s.Puback.Count != 301 || s.Encode.Count != 300 || s.Puback.Quantile(0.5) == 0 {
 			t.Errorf("%+v", s)
 		}
-		if err := p.Result(sampleResult()); err != ErrClosed {
+		if err := p.Result(sampleResult()); !errors.Is(err, ErrClosed) {
 			t.Errorf("result after Close: %v", err)
 		}
 	})
@@ -185,7 +204,7 @@ func TestBrokerKilledAndRestarted(t *testing.T) {
 		g.open()
 		await(t, "the client to return", func() bool { return p.Stats().Connected })
 		put(t, p, 601, 700)
-		await(t, "all the rest", func() bool { m, _ := seqs(t, after); return len(m) == 600 })
+		await(t, "all the rest", func() bool { return arrived(t, after, 600) })
 		await(t, "an empty queue", func() bool { return p.Stats().Messages == 0 })
 
 		replayed, _ := seqs(t, before)
@@ -194,6 +213,7 @@ func TestBrokerKilledAndRestarted(t *testing.T) {
 				t.Errorf("seq %d was live and says replayed", s)
 			}
 		}
+		allValid(t, after)
 		replayed, order := seqs(t, after)
 		var live, backlog []uint64
 		for _, s := range order {
@@ -242,7 +262,7 @@ func TestCuts(t *testing.T) {
 			g.open()
 			await(t, "another connection", func() bool { return g.passed() > n })
 		}
-		await(t, "every accepted result", func() bool { m, _ := seqs(t, o); return len(m) == rounds*each })
+		await(t, "every accepted result", func() bool { return arrived(t, o, rounds*each) })
 		await(t, "an empty queue", func() bool { return p.Stats().Messages == 0 })
 		c := p.Stats().Classes["results"]
 		if c.Accepted != rounds*each || c.Acked != rounds*each || len(c.Dropped) != 0 {
@@ -263,7 +283,7 @@ func TestQoS0AndNoDurability(t *testing.T) {
 		await(t, "the results", func() bool { return len(o.on(resultTopic)) == 10 })
 		g.close()
 		await(t, "the client to notice", func() bool { return !p.Stats().Connected })
-		if err := p.Result(sampleResult()); err != ErrOffline {
+		if err := p.Result(sampleResult()); !errors.Is(err, ErrOffline) {
 			t.Errorf("offline: %v", err)
 		}
 		if d := p.Stats().Classes["results"].Dropped; d[reasonOffline] != 1 {
@@ -287,7 +307,7 @@ func TestDropsAreCountedAndTold(t *testing.T) {
 		}
 		o := observe(t, b.addr())
 		g.open()
-		await(t, "what was kept", func() bool { m, _ := seqs(t, o); return len(m) == s.Messages })
+		await(t, "what was kept", func() bool { return arrived(t, o, s.Messages) })
 		_, order := seqs(t, o)
 		inOrder(t, "kept", order, dropped+1, 1000)
 		await(t, "the event", func() bool {
