@@ -17,7 +17,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: build ## set up, build, and classify the demo clip with a broker of its own
-	@exec bin/edge-agent run -c config.yaml --source models/demo/demo.mp4 --data-dir build/run --any-port
+	@exec bin/edge-agent run -c config.yaml --source models/demo/demo.mp4 --data-dir build/run --any-port --print
 
 watch: ## show the messages of the agent that `make run` started
 	@build/watch.sh

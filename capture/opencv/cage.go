@@ -24,7 +24,7 @@ func Caging(s source.Source) worker.Caging {
 		c.Devices = []string{"/dev"}
 		c.Read = []string{"/"}
 	case source.File, source.Images:
-		c.Read = append(c.Read, s.Where)
+		c.Read = append(append(c.Read, s.Files...), s.Where)
 	}
 	return c
 }

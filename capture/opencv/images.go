@@ -33,6 +33,10 @@ func openImages(o source.Open) (grabber, error) {
 		fps = imagesFPS
 	}
 	g.period = time.Duration(float64(time.Second) / fps)
+	if len(o.Source.Files) > 0 { // each is its own success or failure
+		g.files = o.Source.Files
+		return g, nil
+	}
 	where := o.Source.Where
 	if err := readable(where); err != nil {
 		return nil, err

@@ -33,12 +33,13 @@ const (
 
 // Source says where a camera's frames come from.
 type Source struct {
-	Kind   Kind    `json:"kind"`
-	Where  string  `json:"where,omitempty"`  // path, URL or pipeline, by Kind
-	Width  int     `json:"width,omitempty"`  // wished of a device, or drawn; 0: the source's own
-	Height int     `json:"height,omitempty"` // in pixels, like Width
-	FPS    float64 `json:"fps,omitempty"`    // wished of a device, or the pace of pictures; 0: the source's own
-	Demo   bool    `json:"demo,omitempty"`   // the demo clip stands in for a camera
+	Kind   Kind     `json:"kind"`
+	Where  string   `json:"where,omitempty"`  // path, URL or pipeline, by Kind
+	Width  int      `json:"width,omitempty"`  // wished of a device, or drawn; 0: the source's own
+	Height int      `json:"height,omitempty"` // in pixels, like Width
+	Files  []string `json:"files,omitempty"`  // Images: these pictures, in this order, instead of Where
+	FPS    float64  `json:"fps,omitempty"`    // wished of a device, or the pace of pictures; 0: the source's own
+	Demo   bool     `json:"demo,omitempty"`   // the demo clip stands in for a camera
 }
 
 // PatternWidth, PatternHeight and PatternFPS are the test pattern's where none are given.

@@ -1,0 +1,383 @@
+package capture
+
+// The life of a camera's workers: start, watch, end, start again.
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"edgeagent/capture/source"
+	"edgeagent/internal/pipeline"
+	"edgeagent/internal/worker"
+)
+
+const (
+	tickStart = 20 * time.Millisecond  // how often a worker is looked at until its first frame
+	tickWatch = 200 * time.Millisecond // and after that
+	slack     = time.Second            // what a worker is given beyond its own deadlines
+	stopWait  = time.Second            // for a worker to end by itself when nobody waits for it
+
+	maxSide = 1 << 16               // no picture has more pixels in a row
+	fastest = 10 * time.Microsecond // no source gives frames faster
+)
+
+// errEnd ends supervision: the recording is over for every view.
+var errEnd = errors.New("the recording is over")
+
+// stallError says that a worker was ended because nothing came from it.
+type stallError struct{ text string }
+
+func (e *stallError) Error() string { return e.text }
+
+// session is the life of one worker, from Opened to its reaping.
+type session struct {
+	cam    *Camera
+	p      *worker.Process
+	shelf  []*shelf // of each view, as attached
+	first  uint64   // seq before its first frame
+	began  int64    // CLOCK_MONOTONIC ns
+	opened int64
+
+	kick chan error // why it must end, from a view
+
+	mu   sync.Mutex // also orders notes: whoever reads one has used it before the next is read
+	info source.Info
+	lost string
+
+	over    chan struct{} // closed when it has been torn down
+	reaped  bool          // valid then: its slots are ours again
+	grabbed uint64        // valid then: seq of its last frame
+}
+
+// supervise runs workers, one after the other, until the camera is closed or its
+// recording is over.
+func (c *Camera) supervise() {
+	defer c.wg.Done()
+	if c.conf.Binary == nil {
+		text := c.conf.Missing
+		if text == "" {
+			_, _, err := FindBinary("")
+			text = fmt.Sprint(err)
+		}
+		c.away(pipeline.CameraOffline, errors.New(text), 0)
+		return
+	}
+	wait := worker.Backoff{Initial: 200 * time.Millisecond, Max: 30 * time.Second, Healthy: 10 * time.Second}
+	for {
+		began := time.Now()
+		s, err := c.start()
+		if err == nil {
+			err = c.watch(s)
+			c.end(s, err)
+			if errors.Is(err, errEnd) {
+				c.over()
+				return
+			}
+		} else {
+			began = time.Now() // it did not live at all
+		}
+		if c.stopped.Err() != nil {
+			return
+		}
+		again := wait.Next(time.Since(began))
+		st := pipeline.CameraOffline
+		var stall *stallError
+		if errors.As(err, &stall) {
+			st = pipeline.CameraStalled
+		}
+		c.away(st, err, again)
+		t := time.NewTimer(again)
+		select {
+		case <-t.C:
+		case <-c.stopped.Done():
+			t.Stop()
+			return
+		}
+	}
+}
+
+// over tells the end of a recording.
+func (c *Camera) over() {
+	c.mu.Lock()
+	c.info.LastError, c.info.FPS = errEnd.Error(), 0
+	c.mu.Unlock()
+	c.setStatus(pipeline.CameraOffline)
+	c.conf.Log.Info("recording over", "camera", c.conf.ID)
+	c.event(EventEnd, errEnd.Error())
+}
+
+// start starts a worker, gives it the pools, and has it open the source.
+func (c *Camera) start() (*session, error) {
+	src, err := c.src.Resolve(c.conf.Demo)
+	if err != nil {
+		return nil, err
+	}
+	if c.conf.Pace == Lockstep && src.Live() {
+		return nil, fmt.Errorf("%s is a live camera, which lockstep cannot wait for", src)
+	}
+	ctx, cancel := context.WithTimeout(c.stopped, c.conf.OpenTimeout+slack)
+	defer cancel()
+	p, err := c.conf.Spawner.Start(ctx, worker.Spec{
+		Kind: "capture", Name: "capture " + c.conf.ID, Binary: c.conf.Binary,
+		Env: environment(src), Build: c.conf.Build, Log: c.conf.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s := &session{cam: c, p: p, first: c.seq, began: pipeline.Now(), kick: make(chan error, 1), over: make(chan struct{})}
+	for _, v := range c.views {
+		if err == nil {
+			err = s.attach(ctx, v)
+		}
+	}
+	if err == nil {
+		err = s.open(ctx, src)
+	}
+	if err != nil {
+		c.end(s, err)
+		return nil, err
+	}
+	s.opened = pipeline.Now()
+	c.setSession(s)
+	return s, nil
+}
+
+// attach hands a view's pool to the worker.
+func (s *session) attach(ctx context.Context, v *View) error {
+	sh, err := v.ready()
+	if err != nil {
+		return err
+	}
+	s.shelf = append(s.shelf, sh)
+	info, f := sh.pool.Writable()
+	_, _, err = s.p.Call(ctx, worker.Message{Type: worker.Attach, View: info.View},
+		source.Attach{PoolInfo: info, Recipe: v.conf.Recipe}, f)
+	return err
+}
+
+// open has the worker open the source.
+func (s *session) open(ctx context.Context, src source.Source) error {
+	c := s.cam
+	_, body, err := s.p.Call(ctx, worker.Message{Type: worker.Open}, source.Open{
+		Source: src, Lockstep: c.conf.Pace == Lockstep, Loop: c.conf.Loop || src.Demo, FirstSeq: s.first,
+		OpenMS: int(c.conf.OpenTimeout.Milliseconds()), ReadMS: int(c.conf.ReadTimeout.Milliseconds()),
+	})
+	if errors.Is(err, context.DeadlineExceeded) && c.stopped.Err() == nil {
+		return &stallError{fmt.Sprintf("%s did not open within %v", src, c.conf.OpenTimeout)}
+	}
+	if err != nil {
+		return err
+	}
+	var i source.Info
+	if err := json.Unmarshal(body, &i); err != nil {
+		return fmt.Errorf("opened: %w", err)
+	}
+	s.take(i)
+	return nil
+}
+
+// take keeps what the worker says of its source.
+func (s *session) take(i source.Info) {
+	if i.Width < 0 || i.Height < 0 || i.Width > maxSide || i.Height > maxSide {
+		i.Width, i.Height = 0, 0
+	}
+	s.info = i
+	if i.Lost != "" {
+		s.lost = i.Lost
+	}
+	s.cam.learn(i)
+}
+
+// hear reads what the worker has told by now. It never waits. A worker tells a new
+// size before the first frame of it, so hearing after a reply is in time.
+func (s *session) hear() source.Info {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		select {
+		case n, ok := <-s.p.Notes():
+			if !ok {
+				return s.info
+			}
+			var i source.Info
+			if json.Unmarshal(n.Body, &i) == nil { // what cannot be read changes nothing
+				s.take(i)
+			}
+		default:
+			return s.info
+		}
+	}
+}
+
+// text tells the source and its size to people.
+func (s *session) text() string {
+	i := s.hear()
+	text := fmt.Sprintf("%s (%s %dx%d)", i.Source, i.Backend, i.Width, i.Height)
+	if i.Demo {
+		text += ", the demo clip"
+	}
+	return text
+}
+
+// header reads the worker's own words from the pools: the highest seq, the last
+// grab, its resident set. A seq that no source could have reached is not believed.
+func (s *session) header() (grabbed uint64, last int64, resident uint64) {
+	now := pipeline.Now()
+	most := s.first + uint64((now-s.began)/int64(fastest))
+	grabbed = s.first
+	for _, sh := range s.shelf {
+		h := sh.pool.Header()
+		if h.Generation.Load() != s.p.Generation() {
+			continue // what an older worker left there
+		}
+		if g := h.Grabbed.Load(); g <= most {
+			grabbed = max(grabbed, g)
+		}
+		last = max(last, min(now, h.LastGrab.Load()))
+		resident = h.Resident.Load()
+	}
+	return grabbed, last, resident
+}
+
+// fail ends the session for a reason that a view found.
+func (s *session) fail(err error) {
+	select {
+	case s.kick <- err:
+	default: // another reason was first
+	}
+}
+
+// watch waits until the session must end and says why; nil: the camera is closed.
+func (c *Camera) watch(s *session) error {
+	tick := time.NewTicker(tickStart)
+	defer tick.Stop()
+	m := meter{at: pipeline.Now(), seq: s.first}
+	on := false
+	for {
+		select {
+		case <-c.stopped.Done():
+			return nil
+		case <-s.p.Gone():
+			return s.death()
+		case err := <-s.kick:
+			return err
+		case <-tick.C:
+		}
+		s.hear()
+		grabbed, last, _ := s.header()
+		if !on && grabbed > s.first {
+			on = true
+			tick.Reset(tickWatch)
+			c.online(s)
+		}
+		if fps, ok := m.read(grabbed); ok {
+			c.rate(fps)
+		}
+		if err := c.check(s, last); err != nil {
+			return err
+		}
+	}
+}
+
+// death gives the words for a worker that is gone by itself.
+func (s *session) death() error {
+	s.hear()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lost != "" {
+		return errors.New(s.lost)
+	}
+	select {
+	case <-s.p.Done():
+		return fmt.Errorf("the capture worker ended: %s", s.p.Exit())
+	case <-time.After(slack):
+		return errors.New("the capture worker hung up")
+	}
+}
+
+// check finds a worker that has lost its source, gets no frames or does not answer.
+func (c *Camera) check(s *session, last int64) error {
+	s.mu.Lock()
+	lost, fps, over := s.lost, s.info.FPS, s.info.Over
+	s.mu.Unlock()
+	if lost != "" {
+		return errors.New(lost)
+	}
+	now := pipeline.Now()
+	limit := c.conf.ReadTimeout
+	if fps > 0 {
+		limit = max(limit, time.Duration(3*float64(time.Second)/fps))
+	}
+	since := max(last, s.opened)
+	if c.conf.Pace == Lockstep {
+		// Nothing is grabbed until all have taken: only then must a frame come.
+		for _, v := range c.views {
+			asked := v.asked.Load()
+			if asked == 0 || v.ended.Load() {
+				since = now
+			}
+			since = max(since, asked)
+		}
+	}
+	if quiet := time.Duration(now - since); quiet > limit && !over && len(c.views) > 0 {
+		return &stallError{fmt.Sprintf("no frame for %v", quiet.Round(100*time.Millisecond))}
+	}
+	for _, v := range c.views {
+		if d := v.deadline.Load(); d != 0 && now > d+int64(slack) {
+			return &stallError{"the capture worker does not answer"}
+		}
+	}
+	return nil
+}
+
+// end takes a session down: the worker is ended and reaped or written off, its
+// slots come back or are given up, and every frame it grabbed is accounted for.
+func (c *Camera) end(s *session, why error) {
+	c.setSession(nil)
+	if why == nil || errors.Is(why, errEnd) {
+		c.mu.Lock()
+		grace := c.grace
+		c.mu.Unlock()
+		if grace == nil {
+			grace = context.Background()
+		}
+		ctx, cancel := context.WithTimeout(grace, stopWait)
+		s.reaped = s.p.Stop(ctx)
+		cancel()
+	} else {
+		s.reaped = s.p.End()
+	}
+	s.grabbed, _, _ = s.header()
+	c.mu.Lock()
+	c.seq = max(c.seq, s.grabbed)
+	c.mu.Unlock()
+	if !s.reaped {
+		c.conf.Log.Error("capture worker cannot be ended; its frame pools are given up", "camera", c.conf.ID, "pid", s.p.PID())
+		c.event(EventPool, fmt.Sprintf("the capture worker %d hangs in the kernel; its frame pools are given up and made anew", s.p.PID()))
+	}
+	for _, v := range c.views {
+		v.settle(c.seq, s.reaped, why == nil)
+	}
+	close(s.over)
+}
+
+// meter measures a frame rate over a second or more.
+type meter struct {
+	at  int64
+	seq uint64
+}
+
+func (m *meter) read(seq uint64) (float64, bool) {
+	now := pipeline.Now()
+	d := time.Duration(now - m.at)
+	if d < time.Second {
+		return 0, false
+	}
+	fps := float64(seq-m.seq) / d.Seconds()
+	m.at, m.seq = now, seq
+	return fps, true
+}

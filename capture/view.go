@@ -1,0 +1,519 @@
+package capture
+
+// A model's look at a camera: the frame pool, the fills, the account.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"edgeagent/capture/source"
+	"edgeagent/internal/pipeline"
+	"edgeagent/internal/worker"
+)
+
+// poll is how long a worker holds a fill before it answers that there is no frame,
+// and is asked again: it bounds how long an abandoned fill is under way.
+const poll = 500 * time.Millisecond
+
+// The reasons of a camera's FrameErrors.
+const (
+	ReasonDied   = "worker-died" // its worker died while it was being filled
+	ReasonDecode = "decode"      // it was grabbed and cannot be decoded
+)
+
+// View is one look at the camera. Its methods are safe for several goroutines;
+// Fills are done one after the other.
+type View struct {
+	cam  *Camera
+	conf ViewConfig
+
+	jobs     chan *job
+	freed    chan struct{} // a slot has come back
+	asked    atomic.Int64  // since when a fill waits for the worker; 0: none does
+	deadline atomic.Int64  // until when the worker must answer the one it has; 0: none
+	ended    atomic.Bool   // the recording is over
+
+	mu    sync.Mutex // guards what follows
+	shelf *shelf     // nil: to be made
+	pools int        // how many there were
+	lent  bool       // a slot is with the worker
+	due   *settling  // what the account waits for until that is over
+	acc   account
+}
+
+// shelf is a pool with a Frame for each slot, used again and again.
+type shelf struct {
+	v      *View
+	pool   *worker.Pool
+	frames []pipeline.Frame
+	free   func(*pipeline.Frame)
+
+	mu      sync.Mutex
+	out     int  // slots that are not free
+	retired bool // closed when the last comes back
+}
+
+// account is what became of the camera's frames for this view. seq is the last one
+// that is accounted for; seq = delivered + thinned + skipped + failed.
+type account struct {
+	seq       uint64
+	delivered uint64
+	thinned   uint64
+	skipped   uint64
+	failed    map[string]uint64
+
+	// since the last delivered frame:
+	newThinned, newSkipped int
+}
+
+// settling is the end of a session as its views see it.
+type settling struct {
+	seq    uint64 // the last frame that was grabbed
+	reaped bool
+	clean  bool // on purpose: a fill under way is no failure
+}
+
+// job is one Fill under way.
+type job struct {
+	ctx       context.Context
+	notBefore int64
+	state     atomic.Int32
+	out       chan filled // room for one
+}
+
+// The states of a job. Who moves it first has won.
+const (
+	jobWaits int32 = iota
+	jobDone
+	jobAbandoned
+)
+
+type filled struct {
+	frame *pipeline.Frame
+	err   error
+}
+
+// spareJobs are used again, unless they were abandoned.
+var spareJobs = sync.Pool{New: func() any { return &job{out: make(chan filled, 1)} }}
+
+func newView(c *Camera, vc ViewConfig) (*View, error) {
+	if vc.Slots <= 0 {
+		vc.Slots = DefaultSlots
+	}
+	if err := source.CheckRecipe(vc.Recipe, vc.Recipe.Bytes()); err != nil {
+		return nil, err
+	}
+	v := &View{
+		cam: c, conf: vc, jobs: make(chan *job), freed: make(chan struct{}, 1),
+		acc: account{failed: map[string]uint64{}},
+	}
+	_, err := v.ready()
+	return v, err
+}
+
+// Model is the id of the model that looks.
+func (v *View) Model() string { return v.conf.Model }
+
+// Region is the name of the part of the picture; empty: all of it.
+func (v *View) Region() string { return v.conf.Region }
+
+// Pool is the pool that frames stand in now.
+func (v *View) Pool() *worker.Pool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.shelf == nil {
+		return nil
+	}
+	return v.shelf.pool
+}
+
+// ready gives the view's shelf and makes one if there is none.
+func (v *View) ready() (*shelf, error) {
+	v.mu.Lock()
+	if v.shelf != nil {
+		defer v.mu.Unlock()
+		return v.shelf, nil
+	}
+	name := v.cam.conf.ID + "/" + v.conf.Model
+	if v.conf.Region != "" {
+		name += "/" + v.conf.Region
+	}
+	pool, err := worker.NewPool(name, v.conf.Slots, v.conf.Recipe.Bytes())
+	if err != nil {
+		v.mu.Unlock()
+		return nil, err
+	}
+	sh := &shelf{v: v, pool: pool, frames: make([]pipeline.Frame, v.conf.Slots)}
+	sh.free = sh.back
+	v.shelf = sh
+	v.pools++
+	again := v.pools > 1
+	v.mu.Unlock()
+	if again && v.conf.OnPool != nil {
+		v.conf.OnPool(pool)
+	}
+	return sh, nil
+}
+
+// retire gives the shelf up; its memory goes when its frames have come back.
+func (v *View) retire() {
+	v.mu.Lock()
+	sh := v.shelf
+	v.shelf = nil
+	v.mu.Unlock()
+	if sh == nil {
+		return
+	}
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	sh.retired = true
+	if sh.out == 0 {
+		_ = sh.pool.Close()
+	}
+}
+
+// back takes a frame's slot back when its last reader has released it.
+func (sh *shelf) back(f *pipeline.Frame) { sh.put(int(f.Slot.Index)) }
+
+// put takes a slot back.
+func (sh *shelf) put(slot int) {
+	sh.mu.Lock()
+	sh.pool.Set(slot, worker.Free)
+	sh.out--
+	if sh.retired && sh.out == 0 {
+		_ = sh.pool.Close()
+	}
+	sh.mu.Unlock()
+	select {
+	case sh.v.freed <- struct{}{}:
+	default:
+	}
+}
+
+// Fill waits for the newest frame that was not delivered here yet and was captured
+// at notBefore (CLOCK_MONOTONIC ns; 0: at any time) or later; in lockstep for the
+// next frame. The caller releases it. While the camera is away it waits.
+//
+// A *pipeline.FrameError stands for exactly one captured frame that failed; ask
+// again. pipeline.ErrEnd is the end of a recording, ErrClosed that of the camera,
+// and the error of ctx that of ctx: a frame that arrives after that counts as
+// skipped.
+func (v *View) Fill(ctx context.Context, notBefore int64) (*pipeline.Frame, error) {
+	j, _ := spareJobs.Get().(*job)
+	j.ctx, j.notBefore = ctx, notBefore
+	j.state.Store(jobWaits)
+	select {
+	case v.jobs <- j:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-v.cam.stopped.Done():
+		return nil, ErrClosed
+	}
+	var r filled
+	select {
+	case r = <-j.out:
+	case <-ctx.Done():
+		if j.state.CompareAndSwap(jobWaits, jobAbandoned) {
+			return nil, ctx.Err()
+		}
+		r = <-j.out // it came in the same moment
+	}
+	j.ctx = nil
+	spareJobs.Put(j)
+	return r.frame, r.err
+}
+
+// Counts is the account of this view up to the last frame it knows of. A frame
+// that was handed out counts as in flight: whoever answers it, or fails, moves it
+// over.
+func (v *View) Counts() pipeline.Counts {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a := &v.acc
+	c := pipeline.Counts{
+		Captured: a.seq, Thinned: a.thinned, Skipped: a.skipped, InFlight: a.delivered,
+		Reasons: maps.Clone(a.failed),
+	}
+	for _, n := range a.failed {
+		c.Failed += n
+	}
+	return c
+}
+
+// run does fills until the camera is closed.
+func (v *View) run() {
+	defer v.cam.wg.Done()
+	for {
+		select {
+		case j := <-v.jobs:
+			f, err := v.fill(j)
+			v.asked.Store(0)
+			v.finish(j, f, err)
+		case <-v.cam.stopped.Done():
+			return
+		}
+	}
+}
+
+// finish answers a job; a frame that nobody waits for any more is skipped.
+func (v *View) finish(j *job, f *pipeline.Frame, err error) {
+	if j.state.CompareAndSwap(jobWaits, jobDone) {
+		j.out <- filled{f, err}
+		return
+	}
+	if f == nil {
+		return
+	}
+	v.mu.Lock()
+	v.acc.delivered--
+	v.acc.skipped++
+	v.acc.newSkipped++
+	v.mu.Unlock()
+	f.Release()
+}
+
+// fill gets a frame from whichever worker there is.
+func (v *View) fill(j *job) (*pipeline.Frame, error) {
+	for {
+		if v.ended.Load() {
+			return nil, pipeline.ErrEnd
+		}
+		s, err := v.cam.await(j.ctx)
+		if err != nil {
+			return nil, err
+		}
+		sh, slot, err := v.take(j.ctx)
+		if err != nil {
+			return nil, err
+		}
+		if sh == nil {
+			continue // the pool was given up meanwhile
+		}
+		f, err := v.ask(s, sh, slot, j.notBefore)
+		if f != nil || err != nil {
+			return f, err
+		}
+		if err := j.ctx.Err(); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// take lends a slot of the present shelf, waiting for one.
+func (v *View) take(ctx context.Context) (*shelf, int, error) {
+	for {
+		v.mu.Lock()
+		sh := v.shelf
+		if sh == nil {
+			v.mu.Unlock()
+			return nil, 0, nil
+		}
+		slot, ok := sh.pool.Take()
+		if ok {
+			sh.mu.Lock()
+			sh.out++
+			sh.mu.Unlock()
+			v.lent = true
+			v.mu.Unlock()
+			return sh, slot, nil
+		}
+		v.mu.Unlock()
+		v.asked.Store(0) // the reader's slowness, not the worker's
+		select {
+		case <-v.freed:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		case <-v.cam.stopped.Done():
+			return nil, 0, ErrClosed
+		}
+	}
+}
+
+// ask has the worker fill a slot. No frame and no error: ask again.
+func (v *View) ask(s *session, sh *shelf, slot int, notBefore int64) (*pipeline.Frame, error) {
+	if !slices.Contains(s.shelf, sh) { // a shelf made for the worker after this one
+		v.giveBack(sh, slot)
+		return nil, nil
+	}
+	now := pipeline.Now()
+	v.asked.CompareAndSwap(0, now)
+	deadline := now + int64(poll)
+	v.deadline.Store(deadline)
+	// Not the job's context: the slot is the worker's until it answers or is reaped.
+	m, _, err := s.p.Call(context.Background(), worker.Message{
+		Type: worker.Fill, View: sh.pool.Info.View, Slot: uint16(slot), T: [4]int64{notBefore, deadline},
+	}, nil)
+	v.deadline.Store(0)
+	var f *worker.Failure
+	switch {
+	case err == nil && m.Type == worker.Filled:
+		return v.filled(s, sh, slot, &m)
+	case err == nil: // Empty
+		v.giveBack(sh, slot)
+		return nil, nil
+	case errors.As(err, &f):
+		return nil, v.failed(s, sh, slot, &m, f)
+	}
+	s.fail(err)
+	<-s.over
+	return nil, v.died(s, sh, slot, notBefore)
+}
+
+// filled makes a Frame of the worker's answer, if that can be true.
+func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message) (*pipeline.Frame, error) {
+	i := s.hear()
+	now := pipeline.Now()
+	grabbed, _, _ := s.header()
+	v.mu.Lock()
+	rising := slices.IsSorted(m.T[:]) && m.T[3] <= now
+	if m.Seq <= v.acc.seq || m.Seq > grabbed || !rising || i.Width < 1 || i.Height < 1 {
+		last := v.acc.seq
+		v.mu.Unlock()
+		s.fail(fmt.Errorf("the capture worker answered what cannot be: seq %d after %d of %d, times %v at %d, a picture of %dx%d", m.Seq, last, grabbed, m.T, now, i.Width, i.Height))
+		v.giveBack(sh, slot)
+		return nil, nil
+	}
+	v.acc.upTo(m.Seq-1, int(m.N))
+	v.acc.seq++
+	v.acc.delivered++
+	f := &sh.frames[slot]
+	*f = pipeline.Frame{
+		Camera: v.cam.conf.ID, Region: v.conf.Region, Seq: m.Seq,
+		Slot:     pipeline.Slot{Pool: sh.pool.ID, Index: uint16(slot)},
+		Captured: m.T[0], RetrieveStart: m.T[1], RetrieveEnd: m.T[2], Ready: m.T[3],
+		Thinned: v.acc.newThinned, Skipped: v.acc.newSkipped,
+		Fit: v.conf.Recipe.Fit(i.Width, i.Height),
+	}
+	v.acc.newThinned, v.acc.newSkipped = 0, 0
+	v.returned()
+	v.mu.Unlock()
+	sh.pool.Set(slot, worker.Ready)
+	f.Lend(sh.free)
+	return f, nil
+}
+
+// failed sorts out why the worker could not fill.
+func (v *View) failed(s *session, sh *shelf, slot int, m *worker.Message, f *worker.Failure) error {
+	defer v.giveBack(sh, slot)
+	switch f.Kind {
+	case source.FailDecode:
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if grabbed, _, _ := s.header(); m.Seq <= v.acc.seq || m.Seq > grabbed {
+			break
+		}
+		v.acc.upTo(m.Seq-1, int(m.N))
+		v.acc.fail(ReasonDecode)
+		return &pipeline.FrameError{Reason: ReasonDecode, Err: f}
+	case source.FailEnd:
+		grabbed, _, _ := s.header()
+		v.mu.Lock()
+		v.acc.upTo(max(grabbed, v.acc.seq), 0)
+		v.mu.Unlock()
+		v.end(s)
+		return pipeline.ErrEnd
+	}
+	s.fail(f)
+	return nil
+}
+
+// end notes that the recording is over here; the last view that sees it ends the
+// worker.
+func (v *View) end(s *session) {
+	if v.ended.Swap(true) {
+		return
+	}
+	c := v.cam
+	c.mu.Lock()
+	c.ended++
+	all := c.ended == len(c.views)
+	c.mu.Unlock()
+	if all {
+		s.fail(errEnd)
+	}
+}
+
+// died accounts for a fill whose worker is gone. The frame that stood when it died
+// failed, if it was one that this fill waited for; else the fill was waiting for a
+// frame that never came, and goes on to wait.
+func (v *View) died(s *session, sh *shelf, slot int, notBefore int64) error {
+	if s.reaped {
+		defer sh.put(slot)
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	d := v.due
+	if d != nil {
+		d.seq = max(d.seq, v.acc.seq)
+	}
+	late := v.cam.conf.Pace != Lockstep && sh.pool.Header().LastGrab.Load() < notBefore
+	failed := d != nil && d.seq > v.acc.seq && !d.clean && !late
+	if failed {
+		v.acc.upTo(d.seq-1, 0)
+		v.acc.fail(ReasonDied)
+	} else if d != nil && late {
+		v.acc.upTo(d.seq, int(d.seq-v.acc.seq))
+	}
+	v.returned()
+	if failed {
+		return &pipeline.FrameError{Reason: ReasonDied}
+	}
+	return nil
+}
+
+// giveBack takes back a slot in which no frame stands.
+func (v *View) giveBack(sh *shelf, slot int) {
+	v.mu.Lock()
+	v.returned()
+	v.mu.Unlock()
+	sh.put(slot)
+}
+
+// returned notes that no slot is with the worker any more, and settles what waited
+// for that. v.mu is held.
+func (v *View) returned() {
+	v.lent = false
+	if d := v.due; d != nil {
+		v.due = nil
+		v.acc.upTo(max(d.seq, v.acc.seq), 0)
+	}
+}
+
+// settle accounts for what an ended worker grabbed and never delivered: up to seq.
+// While a fill is under way, only that knows of its frame, and settles afterwards.
+func (v *View) settle(seq uint64, reaped, clean bool) {
+	if !reaped {
+		v.retire()
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.lent {
+		v.due = &settling{seq: seq, reaped: reaped, clean: clean}
+		return
+	}
+	v.acc.upTo(max(seq, v.acc.seq), 0)
+}
+
+// upTo accounts for the frames up to seq, of which at most so many were left out
+// on purpose; newer ones took the place of the rest.
+func (a *account) upTo(seq uint64, thinned int) {
+	gap := int(seq - a.seq)
+	thinned = min(thinned, gap)
+	a.seq = seq
+	a.thinned += uint64(thinned)
+	a.skipped += uint64(gap - thinned)
+	a.newThinned += thinned
+	a.newSkipped += gap - thinned
+}
+
+// fail accounts for the next frame as failed.
+func (a *account) fail(reason string) {
+	a.seq++
+	a.failed[reason]++
+}

@@ -1,0 +1,94 @@
+package main
+
+// The agent's connection to its broker, out of the config.
+
+import (
+	"context"
+	"net"
+	"strings"
+
+	"edgeagent/internal/config"
+	"edgeagent/internal/exit"
+	"edgeagent/publish"
+)
+
+// openPublisher starts the MQTT client; it connects by itself, whether the broker
+// is there or not.
+func (a *agent) openPublisher(context.Context) error {
+	c, err := a.publisherConfig()
+	if err != nil {
+		return err
+	}
+	client, err := publish.Open(c, a.log)
+	if err != nil {
+		return exit.With(exit.Config, err)
+	}
+	a.client = client
+	a.onClose(func(ctx context.Context) {
+		if err := client.Close(ctx); err != nil {
+			a.log.Warn("publisher closed", "err", err)
+		}
+	})
+	return a.writeAddress()
+}
+
+func (a *agent) publisherConfig() (publish.Config, error) {
+	m := a.cfg.MQTT
+	c := publish.Config{
+		URL: m.Broker, Prefix: m.Prefix, Agent: a.cfg.Agent.ID, Boot: a.boot, Username: m.Username,
+		Results: class(m.Results), Events: class(m.Events),
+		MaxBytes: int64(m.Queue.MaxBytes), MaxAge: m.Queue.MaxAge.Std(),
+	}
+	if a.broker != nil {
+		c.URL = "tcp://" + a.broker.Addr()
+		c.Username, c.Password = brokerUser, a.writer
+		return c, nil
+	}
+	password, err := a.cfg.MQTTPassword()
+	if err != nil {
+		return c, fileCode(err)
+	}
+	c.Password = password.Reveal()
+	if !strings.HasPrefix(m.Broker, "tls:") && !strings.HasPrefix(m.Broker, "wss:") {
+		return c, nil
+	}
+	if m.TLS.Insecure {
+		a.log.Warn("mqtt.tls.insecure: the broker's certificate is not checked, so anybody on the way can read and forge")
+	}
+	t := publish.TLSConfig{Insecure: m.TLS.Insecure}
+	for _, f := range []struct {
+		to  *string
+		key string
+		p   config.Path
+	}{{&t.CA, "ca", m.TLS.CA}, {&t.Cert, "cert", m.TLS.Cert}, {&t.Key, "key", m.TLS.Key}} {
+		if f.p == "" {
+			continue
+		}
+		found, searched := a.cfg.Resolve(f.p)
+		if found == "" {
+			return c, exit.Errorf(exit.NoInput, "mqtt.tls.%s: %s was not found; searched %s", f.key, f.p, strings.Join(searched, ", "))
+		}
+		*f.to = found
+	}
+	if c.TLS, err = t.Load(); err != nil {
+		return c, fileCode(err)
+	}
+	return c, nil
+}
+
+// class carries a class of messages over.
+func class(c config.Class) publish.Class {
+	return publish.Class{QoS: byte(c.QoS), Durability: publish.Durability(c.Durability), Drop: publish.Drop(c.Drop)}
+}
+
+// splitAddress is net.SplitHostPort for an address that is known to be one.
+func splitAddress(addr string) (host, port string) {
+	host, port, _ = net.SplitHostPort(addr)
+	return host, port
+}
+
+// loopback says whether only this machine reaches host.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,323 @@
+package main
+
+// What the agent tells of itself: the retained states, the metrics' accounts, and
+// whether it is ready.
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"edgeagent/delegates"
+	"edgeagent/internal/build"
+	"edgeagent/internal/metrics"
+	"edgeagent/internal/pipeline"
+	"edgeagent/internal/web"
+	"edgeagent/publish"
+)
+
+// statePeriod is how often states are told when nothing changes.
+const statePeriod = 10 * time.Second
+
+// kick has the states told soon.
+func (a *agent) kick() {
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
+
+// tellState publishes all states, at every change and each period, until ctx is done.
+func (a *agent) tellState(ctx context.Context) {
+	t := time.NewTicker(statePeriod)
+	defer t.Stop()
+	rates := newRates()
+	for {
+		a.publishStates(rates)
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-a.changed:
+		}
+	}
+}
+
+func (a *agent) publishStates(r *rates) {
+	s := publish.AgentState{
+		Versions: map[string]string{"agent": build.Version, "go": runtime.Version()},
+		Uptime:   time.Since(a.started).Seconds(), ClockSynced: a.clock.Synced(),
+		Why: []string{}, Models: map[string]publish.ModelBrief{}, Cameras: map[string]publish.CameraBrief{},
+		Queue: a.queueState(), Temperatures: temperatures("/sys/class/thermal"), Latency: a.latency.state(),
+	}
+	for _, m := range a.models {
+		st := a.modelState(m, r)
+		a.client.State("model/"+m.id+"/state", st)
+		a.client.State("model/"+m.id+"/delegate/state", delegateState(m))
+		s.Models[m.id] = publish.ModelBrief{Delegate: st.Delegate, Degraded: st.Degraded}
+		for _, w := range st.Why {
+			s.Why = append(s.Why, "model "+m.id+": "+w)
+		}
+		if v := m.chain.State(); len(v) > 0 && v[len(v)-1].Runtime != "" {
+			s.Versions["litert"] = v[len(v)-1].Runtime
+		}
+	}
+	for _, c := range a.cameras {
+		st := a.cameraState(c)
+		a.client.State("camera/"+c.id+"/state", st)
+		var answered uint64
+		for _, v := range st.Counts {
+			answered += v.Answered
+		}
+		s.Cameras[c.id] = publish.CameraBrief{Status: st.Status, FPS: r.of("camera/"+c.id, answered), Demo: st.Demo}
+		if st.Status != pipeline.CameraOnline {
+			s.Why = append(s.Why, "camera "+c.id+": "+string(st.Status))
+		}
+	}
+	s.Degraded = len(s.Why) > 0
+	a.client.State("state", s)
+}
+
+func (a *agent) queueState() publish.QueueState {
+	st := a.client.Stats()
+	q := publish.QueueState{Messages: st.Messages, Bytes: st.Bytes, Oldest: st.Oldest.Seconds(), Dropped: map[string]map[string]uint64{}}
+	for name, c := range st.Classes {
+		q.Dropped[name] = c.Dropped
+		if c.Dropped == nil {
+			q.Dropped[name] = map[string]uint64{}
+		}
+	}
+	return q
+}
+
+func (a *agent) modelState(m *model, r *rates) publish.ModelState {
+	s := publish.ModelState{
+		Model: m.id, Task: "classification", File: filepath.Base(m.spec.File), SHA256: m.spec.SHA256, Why: []string{},
+		Input: m.model.Inputs[0].String(), Labels: len(m.model.Decoder.Labels()), Latency: m.latency.state(),
+	}
+	for _, o := range m.model.Outputs {
+		s.Outputs = append(s.Outputs, o.String())
+	}
+	for _, c := range a.cameras {
+		n := m.scheduler.Counts(c.id, "")
+		s.Answered += n.Answered
+		s.Failed += n.Failed
+	}
+	s.FPS = r.of("model/"+m.id, s.Answered)
+	for _, d := range m.chain.State() {
+		if d.State == delegates.Active && s.Delegate == "" {
+			s.Delegate = d.Delegate
+			break
+		}
+		s.Why = append(s.Why, d.Delegate+" is "+string(d.State)+because(d.Reason))
+	}
+	s.Degraded = len(s.Why) > 0
+	return s
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
+}
+
+func delegateState(m *model) publish.DelegateState {
+	s := publish.DelegateState{Model: m.id, Delegates: []publish.DelegateLine{}}
+	for _, d := range m.chain.State() {
+		if d.State == delegates.Active && s.Active == "" {
+			s.Active = d.Delegate
+		}
+		l := publish.DelegateLine{Delegate: d.Delegate, State: string(d.State), Reason: d.Reason}
+		if !d.NextTry.IsZero() {
+			l.NextTry = &d.NextTry
+		}
+		s.Delegates = append(s.Delegates, l)
+	}
+	return s
+}
+
+func (a *agent) cameraState(c *camera) publish.CameraState {
+	i := c.cam.Info()
+	s := publish.CameraState{
+		Camera: c.id, Status: i.Status, Enabled: true, FPS: i.FPS, Source: i.Source, Demo: i.Demo, Counts: []publish.ViewCounts{},
+	}
+	for _, m := range a.models {
+		if m.sinks[c.id] != nil {
+			s.Counts = append(s.Counts, publish.ViewCounts{Model: m.id, Counts: m.scheduler.Counts(c.id, "")})
+		}
+	}
+	if i.LastError != "" {
+		s.LastError = &publish.LastError{Text: i.LastError, Time: i.LastErrorAt.UTC()}
+	}
+	return s
+}
+
+// temperatures reads the thermal zones under dir, in degrees Celsius by their type.
+func temperatures(dir string) map[string]float64 {
+	t := map[string]float64{}
+	zones, _ := filepath.Glob(filepath.Join(dir, "thermal_zone*")) // the pattern is well formed
+	for _, z := range zones {
+		name, err := os.ReadFile(filepath.Join(z, "type"))
+		if err != nil {
+			continue
+		}
+		milli, err := os.ReadFile(filepath.Join(z, "temp"))
+		if err != nil {
+			continue
+		}
+		if v, err := strconv.ParseFloat(strings.TrimSpace(string(milli)), 64); err == nil {
+			t[strings.TrimSpace(string(name))] = v / 1000
+		}
+	}
+	return t
+}
+
+// rates turns counts into rates, by the time between two readings.
+type rates struct {
+	last map[string]reading
+}
+
+type reading struct {
+	n    uint64
+	at   time.Time
+	rate float64
+}
+
+func newRates() *rates { return &rates{last: map[string]reading{}} }
+
+// of is how fast the count named key grows, a second. Readings closer than a second
+// keep the last rate.
+func (r *rates) of(key string, n uint64) float64 {
+	now := time.Now()
+	old, ok := r.last[key]
+	switch d := now.Sub(old.at); {
+	case !ok:
+		r.last[key] = reading{n, now, 0}
+	case d >= time.Second:
+		r.last[key] = reading{n, now, float64(n-old.n) / d.Seconds()}
+	}
+	return r.last[key].rate
+}
+
+// opened says whether all parts are there to be asked.
+func (a *agent) opened() bool {
+	select {
+	case <-a.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// Missing serves /readyz.
+func (a *agent) Missing() []web.Missing {
+	if !a.opened() {
+		return []web.Missing{{Part: "agent", Why: "it is still starting: models are being opened"}}
+	}
+	var missing []web.Missing
+	for _, c := range a.cameras {
+		if i := c.cam.Info(); i.Status != pipeline.CameraOnline {
+			missing = append(missing, web.Missing{Part: "camera", Name: c.id, Why: string(i.Status) + because(i.LastError)})
+		}
+	}
+	for _, m := range a.models {
+		if d := delegateState(m); d.Active == "" {
+			missing = append(missing, web.Missing{Part: "model", Name: m.id, Why: "no delegate answers"})
+		}
+	}
+	if st := a.client.Stats(); !st.Connected {
+		missing = append(missing, web.Missing{Part: "broker", Why: "not connected to " + st.Broker})
+	}
+	return missing
+}
+
+// sources gives the metrics the parts' own accounts.
+func (a *agent) sources() metrics.Sources {
+	return metrics.Sources{
+		Frames: func() (all []metrics.Frames) {
+			a.eachView(func(m *model, c *camera) {
+				all = append(all, metrics.Frames{Camera: c.id, Model: m.id, Counts: m.scheduler.Counts(c.id, "")})
+			})
+			return all
+		},
+		Cameras: func() (all []metrics.Camera) {
+			for _, c := range a.openCams() {
+				i := c.cam.Info()
+				all = append(all, metrics.Camera{Name: c.id, Up: i.Status == pipeline.CameraOnline, Reconnects: i.Reconnects})
+			}
+			return all
+		},
+		Delegates: func() (all []metrics.Delegate) {
+			for _, m := range a.openedModels() {
+				for _, d := range m.chain.State() {
+					all = append(all, metrics.Delegate{Model: m.id, Delegate: d.Delegate, Active: d.State == delegates.Active})
+				}
+			}
+			return all
+		},
+		Workers: a.workers,
+		MQTT:    a.mqttAccount,
+	}
+}
+
+func (a *agent) workers() (all []metrics.Worker) {
+	for _, m := range a.openedModels() {
+		for _, d := range m.chain.State() {
+			all = append(all, metrics.Worker{Kind: "infer", Name: m.id + "/" + d.Delegate, Resident: d.Resident, Restarts: map[string]uint64{"replaced": d.Restarts}})
+		}
+	}
+	for _, c := range a.openCams() {
+		i := c.cam.Info()
+		all = append(all, metrics.Worker{Kind: "capture", Name: c.id, Resident: i.Resident,
+			Restarts: map[string]uint64{"stalled": i.Stalls, "replaced": i.Reconnects}})
+	}
+	return all
+}
+
+func (a *agent) mqttAccount() metrics.MQTT {
+	if !a.opened() {
+		return metrics.MQTT{}
+	}
+	st := a.client.Stats()
+	m := metrics.MQTT{Connected: st.Connected, Messages: st.Messages, Bytes: st.Bytes, Reconnects: st.Reconnects,
+		Encode: timing(st.Encode), Handover: timing(st.HandOver), Puback: timing(st.Puback)}
+	for name, c := range st.Classes {
+		m.Classes = append(m.Classes, metrics.Class{Name: name, Accepted: c.Accepted, Published: c.Published, Acked: c.Acked, Dropped: c.Dropped})
+	}
+	return m
+}
+
+func timing(t publish.Timing) metrics.Timing {
+	return metrics.Timing{Sum: t.Sum, Bounds: publish.TimingBounds[:], Buckets: t.Buckets[:]}
+}
+
+// openedModels, openCams and eachView give nothing until all is open, for before
+// that the lists still grow.
+func (a *agent) openedModels() []*model {
+	if !a.opened() {
+		return nil
+	}
+	return a.models
+}
+
+func (a *agent) openCams() []*camera {
+	if !a.opened() {
+		return nil
+	}
+	return a.cameras
+}
+
+func (a *agent) eachView(f func(*model, *camera)) {
+	for _, m := range a.openedModels() {
+		for _, c := range a.cameras {
+			if m.sinks[c.id] != nil {
+				f(m, c)
+			}
+		}
+	}
+}
