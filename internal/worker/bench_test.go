@@ -1,5 +1,7 @@
 package worker
 
+// What the boundary between two processes costs.
+
 import (
 	"context"
 	"slices"
@@ -28,8 +30,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			t := newBench(b)
 			p := t.start()
-			took := make([]time.Duration, 0, b.N)
-			ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+			took := make([]time.Duration, 0, 1<<17)
+			ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
 			defer cancel()
 			b.ReportAllocs()
 			b.ResetTimer()

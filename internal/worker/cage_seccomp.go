@@ -30,18 +30,24 @@ var refused = [][]string{
 	// other processes
 	{"ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd", "pidfd_send_signal", "kcmp", "process_madvise"},
 	// the file tree and its namespaces
-	{"mount", "umount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount",
-		"fspick", "mount_setattr", "unshare", "setns", "open_by_handle_at", "quotactl", "quotactl_fd", "swapon", "swapoff"},
+	{
+		"mount", "umount", "umount2", "pivot_root", "chroot", "move_mount", "open_tree", "fsopen", "fsconfig", "fsmount",
+		"fspick", "mount_setattr", "unshare", "setns", "open_by_handle_at", "quotactl", "quotactl_fd", "swapon", "swapoff",
+	},
 	// modes and owners: a read-only frame pool must stay so
 	{"chmod", "fchmod", "fchmodat", "fchmodat2", "chown", "lchown", "fchown", "fchownat"},
 	// the kernel
-	{"bpf", "perf_event_open", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module",
-		"userfaultfd", "reboot", "syslog", "acct", "iopl", "ioperm", "modify_ldt", "vhangup", "lookup_dcookie", "fanotify_init"},
+	{
+		"bpf", "perf_event_open", "kexec_load", "kexec_file_load", "init_module", "finit_module", "delete_module",
+		"userfaultfd", "reboot", "syslog", "acct", "iopl", "ioperm", "modify_ldt", "vhangup", "lookup_dcookie", "fanotify_init",
+	},
 	// keys
 	{"keyctl", "add_key", "request_key"},
 	// clock and name of the machine
-	{"settimeofday", "clock_settime", "clock_settime64", "stime", "adjtimex", "clock_adjtime", "clock_adjtime64",
-		"sethostname", "setdomainname"},
+	{
+		"settimeofday", "clock_settime", "clock_settime64", "stime", "adjtimex", "clock_adjtime", "clock_adjtime64",
+		"sethostname", "setdomainname",
+	},
 	// a second way to every call, sockets included
 	{"io_uring_setup", "io_uring_enter", "io_uring_register"},
 }
@@ -71,8 +77,10 @@ func basePolicy() seccomp.Policy {
 		{Name: "ioctl", Conditions: seccomp.ArgumentConditions{{Argument: 1, Operation: seccomp.Equal, Value: unix.TIOCSTI}}},
 	}
 	for _, flag := range newNamespaces {
-		conditions = append(conditions, seccomp.NameWithConditions{Name: "clone",
-			Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsSet, Value: flag}}})
+		conditions = append(conditions, seccomp.NameWithConditions{
+			Name:       "clone",
+			Conditions: seccomp.ArgumentConditions{{Argument: 0, Operation: seccomp.BitsSet, Value: flag}},
+		})
 	}
 	return seccomp.Policy{DefaultAction: seccomp.ActionAllow, Syscalls: []seccomp.SyscallGroup{
 		// clone3 hides its flags in memory; the C library then uses clone.

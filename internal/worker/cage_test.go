@@ -1,5 +1,7 @@
 package worker
 
+// The cage, tried from inside by threads made before and after it.
+
 import (
 	"errors"
 	"os"

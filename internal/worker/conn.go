@@ -57,14 +57,8 @@ func newConn(fd int, blocking bool) (*conn, error) {
 		oob: make([]byte, unix.CmsgSpace(maxFiles*4)),
 	}
 	c.sendmsg, c.recvmsg = c.trySend, c.tryRecv
-	kind, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_TYPE)
-	if err == nil && kind != unix.SOCK_SEQPACKET {
-		err = fmt.Errorf("socket of type %d", kind)
-	}
-	if err == nil {
-		c.rc, err = c.f.SyscallConn()
-	}
-	if err != nil {
+	var err error
+	if c.rc, err = c.f.SyscallConn(); err != nil {
 		_ = c.f.Close()
 		return nil, fmt.Errorf("worker socket: %w", err)
 	}
@@ -110,8 +104,8 @@ func (c *conn) send(deadline time.Time, m *Message, body any, files ...*os.File)
 	m.put(c.out[:HeadSize])
 	c.out = append(c.out[:HeadSize], js...)
 	c.oobOut, c.deadline = oob, deadline
-	if err := c.rc.Write(c.sendmsg); err != nil {
-		return err
+	if c.rc.Write(c.sendmsg) != nil {
+		return os.ErrClosed // the poller's only error here, and one that it keeps to itself
 	}
 	return c.sendErr
 }
@@ -155,8 +149,8 @@ func (c *conn) awaitRoom(fd uintptr) error {
 // the caller's to close. io.EOF says that the peer is gone, an error that wraps
 // errGarbage that it sent what is no message.
 func (c *conn) recv(m *Message) (body []byte, files []*os.File, err error) {
-	if err := c.rc.Read(c.recvmsg); err != nil {
-		return nil, nil, err
+	if c.rc.Read(c.recvmsg) != nil {
+		return nil, nil, os.ErrClosed
 	}
 	if c.recvErr != nil {
 		return nil, nil, c.recvErr

@@ -85,6 +85,14 @@ func exitText(st *os.ProcessState, err error, last string) string {
 func (p *Process) wait() {
 	defer p.wg.Done()
 	p.exit = p.life.wait()
+	// Its last replies may still be in the socket, and count. Their end is near:
+	// only something that it forked could hold the other end open.
+	t := time.NewTimer(drain)
+	defer t.Stop()
+	select {
+	case <-p.heard:
+	case <-t.C:
+	}
 	p.fail(fmt.Errorf("%w: %s: %s", ErrDied, p.spec.Name, p.exit))
 	p.conn.close()
 	close(p.reaped)

@@ -21,6 +21,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// raceOptions: the race detector otherwise lets each worker sleep a second at its end.
+const raceOptions = "GORACE=atexit_sleep_ms=0"
+
 // roleVar says what a process of this binary is; unset in the tests themselves.
 const roleVar = "EDGE_AGENT_TEST_ROLE"
 
@@ -255,7 +258,7 @@ func newBench(t testing.TB) *bench {
 func (b *bench) spec(env ...string) Spec {
 	return Spec{
 		Kind: "infer", Name: "infer test", Binary: b.binary, Build: "v1",
-		Env: append([]string{roleVar + "=worker", "TEST_KIND=infer", "TEST_BUILD=v1"}, env...),
+		Env: append([]string{roleVar + "=worker", raceOptions, "TEST_KIND=infer", "TEST_BUILD=v1"}, env...),
 		Log: slog.New(slog.NewTextHandler(b.log, nil)),
 	}
 }

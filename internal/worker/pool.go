@@ -102,7 +102,7 @@ func (p *Pool) init(info PoolInfo) error {
 	if p.ro, err = os.Open(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
 		return err
 	}
-	if err := unix.Fchmod(fd, 0o400); err != nil {
+	if err = unix.Fchmod(fd, 0o400); err != nil {
 		return err
 	}
 	p.Area, err = MapArea(p.rw, info)

@@ -1,7 +1,10 @@
 package worker
 
+// The frame pool: layout, seals, and the slots against a model.
+
 import (
 	"errors"
+	"math"
 	"os"
 	"strings"
 	"testing"
@@ -61,7 +64,7 @@ func TestPoolLayout(t *testing.T) {
 }
 
 func TestPoolRefused(t *testing.T) {
-	for _, c := range []struct{ slots, size int }{{0, 1}, {1, 0}, {-1, 5}, {1 << 16, 1}, {2, 1 << 62}, {2, 1<<63 - 1}} {
+	for _, c := range []struct{ slots, size int }{{0, 1}, {1, 0}, {-1, 5}, {1 << 16, 1}, {2, math.MaxInt / 2}, {2, math.MaxInt}} {
 		if p, err := NewPool("test", c.slots, c.size); err == nil {
 			_ = p.Close()
 			t.Errorf("%d slots of %d bytes: no error", c.slots, c.size)

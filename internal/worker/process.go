@@ -52,6 +52,7 @@ type Process struct {
 
 	dropped  atomic.Uint64
 	stopping atomic.Bool
+	heard    chan struct{} // all that the worker ever sent has been read
 	gone     chan struct{} // the socket is broken: calls fail
 	reaped   chan struct{} // the process has been waited for
 	exit     string        // valid once reaped is closed
@@ -229,10 +230,12 @@ func (p *Process) receive() {
 // asked to end may take its time: Stop watches it.
 func (p *Process) hangUp(err error) {
 	if errors.Is(err, errGarbage) {
+		p.fail(fmt.Errorf("%w: %s: %w", ErrDied, p.spec.Name, err)) // before the kill gives lesser words
 		p.Kill()
-		p.fail(fmt.Errorf("%w: %s: %w", ErrDied, p.spec.Name, err))
+		close(p.heard)
 		return
 	}
+	close(p.heard)
 	t := time.NewTimer(deathWords)
 	defer t.Stop()
 	select {

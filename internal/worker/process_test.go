@@ -1,5 +1,7 @@
 package worker
 
+// Requests and replies of real workers, and everything that a broken one may send.
+
 import (
 	"context"
 	"errors"
@@ -104,7 +106,7 @@ func TestGarbageRandom(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Millisecond)
 			defer cancel()
 			_, _, _ = p.Call(ctx, Message{Type: Fill}, nil)
 		}()
@@ -253,7 +255,7 @@ func TestOutput(t *testing.T) {
 }
 
 func TestLocal(t *testing.T) {
-	p, err := Local(context.Background(), Spec{Kind: "infer", Name: "local", Build: "v1"}, func(c *Child, g *Greeting) error {
+	p, err := Local(t.Context(), Spec{Kind: "infer", Name: "local", Build: "v1"}, func(c *Child, g *Greeting) error {
 		return c.Serve(g, &scripted{child: c, areas: c.Areas()})
 	})
 	if err != nil {

@@ -146,7 +146,7 @@ type PoolInfo struct {
 
 // Failure is the body of Failed. Kind is a word that the daemon acts on, by kind
 // of worker; Text is for people.
-type Failure struct {
+type Failure struct { //nolint:errname // a message like the others first, an error where it arrives
 	Kind string `json:"kind"`
 	Text string `json:"text"`
 }

@@ -1,5 +1,7 @@
 package worker
 
+// The wire form: round trips, fixed bytes, and what is refused.
+
 import (
 	"bytes"
 	"strings"

@@ -95,10 +95,14 @@ func NewChild(o Options) (*Child, *Greeting, error) {
 	if os.Getppid() != o.Parent {
 		return nil, nil, errors.New("the daemon that started this worker is gone")
 	}
+	// Looked at before it is taken: started by hand, 3 may be a file of the runtime.
+	if kind, err := unix.GetsockoptInt(socketFD, unix.SOL_SOCKET, unix.SO_TYPE); err != nil || kind != unix.SOCK_SEQPACKET {
+		return nil, nil, errors.New("this command is started by the agent itself")
+	}
 	debug.SetTraceback("single")
 	c, err := newConn(socketFD, true)
 	if err != nil {
-		return nil, nil, fmt.Errorf("this command is started by the agent itself: %w", err)
+		return nil, nil, err
 	}
 	w := &Child{conn: c, cage: lockIn()}
 	return w, w.greeting(o.Kind, o.Build), nil

@@ -83,7 +83,7 @@ func newProcess(spec Spec, l life) *Process {
 	}
 	return &Process{
 		spec: spec, gen: generations.Add(1), life: l, pending: map[uint64]call{},
-		notes: make(chan Note, 16), gone: make(chan struct{}), reaped: make(chan struct{}),
+		notes: make(chan Note, 16), heard: make(chan struct{}), gone: make(chan struct{}), reaped: make(chan struct{}),
 	}
 }
 

@@ -14,8 +14,8 @@ import (
 // maxLine bounds in bytes what one line of a worker can take in our log.
 const maxLine = 2 << 10
 
-// drain is how long the log is read on after the process was reaped: its own
-// lines are in the pipe already, only one that it forked could write more.
+// drain is how long log and socket are read on after the process was reaped: what
+// it wrote is in there already, only one that it forked could write more.
 const drain = 200 * time.Millisecond
 
 // logReader brings a worker's output into the daemon's log, a line each, under the
@@ -49,7 +49,7 @@ func (l *logReader) run(pid int) {
 		}
 		l.remember(text)
 		if l.log != nil {
-			l.log.Info(text, "worker", l.name, "pid", pid)
+			l.log.Info(text, "worker", l.name, "pid", pid) //nolint:sloglint // the message is what the library says
 		}
 	}
 }
