@@ -69,6 +69,11 @@ for binary in edge-agent edge-agent-capture; do
 		die "$binary for $arch needs $newest; boards have 2.34"
 	fi
 done
-if "${tools}readelf" -d "$out/edge-agent" | grep -q 'NEEDED.*\(opencv\|LiteRt\|stdc++\)'; then
+# needs BINARY LIBRARY: whether it is linked against it.
+needs() {
+	"${tools}readelf" -d "$out/$1" | grep -q "NEEDED.*\[$2"
+}
+if needs edge-agent '.*\(opencv\|LiteRt\|stdc++\)'; then
 	die "edge-agent for $arch is linked against a library that only workers may load"
 fi
+needs edge-agent-capture "libopencv_core.so.$opencv" || die "edge-agent-capture for $arch is not linked against OpenCV $opencv"
