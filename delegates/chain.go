@@ -189,9 +189,9 @@ func (c *Chain) Check(ctx context.Context, inputs [][]byte) (*pipeline.Answer, e
 	if len(inputs) != len(c.inputs) {
 		return nil, fmt.Errorf("%d inputs were given, model %s has %d", len(inputs), c.cfg.Model, len(c.inputs))
 	}
-	for i, t := range c.inputs {
-		if len(inputs[i]) != t.Bytes() {
-			return nil, fmt.Errorf("input %v takes %d bytes, %d were given", t, t.Bytes(), len(inputs[i]))
+	for i, given := range inputs {
+		if t := c.inputs[i]; len(given) != t.Bytes() {
+			return nil, fmt.Errorf("input %v takes %d bytes, %d were given", t, t.Bytes(), len(given))
 		}
 	}
 	c.checking.Lock()
@@ -200,8 +200,9 @@ func (c *Chain) Check(ctx context.Context, inputs [][]byte) (*pipeline.Answer, e
 	if err != nil {
 		return nil, err
 	}
-	for i, part := range engine.Split(c.inputs, c.check.Slot(0)) {
-		copy(part, inputs[i])
+	parts := engine.Split(c.inputs, c.check.Slot(0))
+	for i, given := range inputs {
+		copy(parts[i], given)
 	}
 	a := new(pipeline.Answer)
 	if err := s.invoke(ctx, nil, c.check.Info.View, 0, a); err != nil {

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -78,8 +79,10 @@ func TestCheckRunsInputsOfItsOwn(t *testing.T) {
 // TestSeveralInputsShareASlot has a model of two inputs and outputs.
 func TestSeveralInputsShareASlot(t *testing.T) {
 	model := tiny.Model([]tiny.Tensor{
-		{Name: "f", Type: tiny.Float32, Shape: []int32{1, 3}}, {Name: "n", Type: tiny.Int32, Shape: []int32{1, 2}},
-		{Name: "f_out", Type: tiny.Float32, Shape: []int32{1, 3}}, {Name: "n_out", Type: tiny.Int32, Shape: []int32{1, 2}},
+		{Name: "f", Type: tiny.Float32, Shape: []int32{1, 3}},
+		{Name: "n", Type: tiny.Int32, Shape: []int32{1, 2}},
+		{Name: "f_out", Type: tiny.Float32, Shape: []int32{1, 3}},
+		{Name: "n_out", Type: tiny.Int32, Shape: []int32{1, 2}},
 	}, []tiny.Op{{Code: tiny.Relu, In: 0, Out: 2}, {Code: tiny.Neg, In: 1, Out: 3}})
 	cfg, _ := config(t, model)
 	c := openChain(t, cfg)
@@ -140,7 +143,7 @@ func TestWorkerFaults(t *testing.T) {
 			}
 			f := cam.frame(2)
 			failed := make(chan error, 1)
-			go func() { failed <- c.Infer(context.Background(), f, new(pipeline.Answer)) }()
+			go func() { failed <- c.Infer(t.Context(), f, new(pipeline.Answer)) }()
 			if tt.signal != 0 {
 				waitFor(t, "the frame to be sent", func() bool { return !s.one.TryLock() || unlock(s) })
 				_ = s.proc.Signal(tt.signal)
@@ -148,10 +151,13 @@ func TestWorkerFaults(t *testing.T) {
 			}
 			err := <-failed
 			var fe *pipeline.FrameError
-			if !errors.As(err, &fe) || fe.Reason != tt.reason {
+			// A continued worker may just have answered before the signal bites.
+			answered := err == nil && tt.signal == unix.SIGSEGV
+			if !answered && (!errors.As(err, &fe) || fe.Reason != tt.reason) {
 				t.Fatalf("%v, want a frame error %q", err, tt.reason)
 			}
 			f.Release()
+			waitFor(t, "the worker to be missed", func() bool { return c.State()[0].Restarts == 1 })
 			for i := range 5 { // all three slots must be there again
 				mustAnswer(t, c, cam, float32(i+3))
 			}
@@ -221,7 +227,7 @@ func TestCloseWithAStoppedWorker(t *testing.T) {
 	f := cam.frame(1)
 	defer f.Release()
 	failed := make(chan error, 1)
-	go func() { failed <- c.Infer(context.Background(), f, new(pipeline.Answer)) }()
+	go func() { failed <- c.Infer(t.Context(), f, new(pipeline.Answer)) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	c.Close(ctx)
@@ -350,6 +356,37 @@ func TestPools(t *testing.T) {
 	mustAnswerSoon(t, c, second)
 }
 
+// TestWeightCache sees that a caged worker can keep packed weights, and that the
+// next one takes them.
+func TestWeightCache(t *testing.T) {
+	models, _ := filepath.Glob("../models/efficientnet_lite0/*.tflite")
+	if len(models) == 0 {
+		t.Skip("models/efficientnet_lite0 holds no model")
+	}
+	cfg, _ := config(t, nil)
+	cfg.File = models[0]
+	cache := filepath.Join(t.TempDir(), "weights.xnnpack")
+	cfg.Delegates = []Delegate{{Kind: CPU, WeightCache: cache}}
+	var first []byte
+	for range 2 {
+		c := openChain(t, cfg)
+		a, err := c.Check(t.Context(), [][]byte{make([]byte, c.Inputs()[0].Bytes())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = a.Tensors[0]
+		}
+		if !bytes.Equal(first, a.Tensors[0]) {
+			t.Error("another answer with packed weights from the file")
+		}
+		closeChain(t, c)
+		if st, err := os.Stat(cache); err != nil || st.Size() < 1<<20 {
+			t.Fatalf("weight cache: %v, %v", st, err)
+		}
+	}
+}
+
 // TestNothingIsLeft opens, kills and closes over and over.
 func TestNothingIsLeft(t *testing.T) {
 	cfg, _ := config(t, reluModel())
@@ -402,7 +439,7 @@ func BenchmarkBoundary(b *testing.B) {
 	var costs []time.Duration
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.Infer(context.Background(), f, &a); err != nil {
+		if err := c.Infer(b.Context(), f, &a); err != nil {
 			b.Fatal(err)
 		}
 		costs = append(costs, time.Duration(a.Received-a.Sent)-a.Worker)

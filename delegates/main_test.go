@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -116,7 +115,7 @@ func (e *events) kinds() []string {
 // elements is the size of the test model's tensors.
 const elements = 8
 
-// reluModel is a model that gives max(0, x) of int32... of float32 values.
+// reluModel is a model that gives max(0, x) of each of its elements.
 func reluModel() []byte {
 	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, elements}}
 	return tiny.One(tiny.Relu, x, x)
@@ -138,13 +137,13 @@ func config(tb testing.TB, model []byte) (Config, *events) {
 	ev := new(events)
 	return Config{
 		Model: "objects", File: writeFile(tb, "model.tflite", model), Library: runtimeLibrary(tb),
-		Start: start, Spec: spec, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Event: ev.add,
+		Start: start, Spec: spec, Log: slog.New(slog.DiscardHandler), Event: ev.add,
 	}, ev
 }
 
 func openChain(tb testing.TB, cfg Config) *Chain {
 	tb.Helper()
-	c, err := Open(context.Background(), cfg)
+	c, err := Open(tb.Context(), cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -154,7 +153,7 @@ func openChain(tb testing.TB, cfg Config) *Chain {
 
 func closeChain(tb testing.TB, c *Chain) {
 	tb.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(tb.Context()), 10*time.Second)
 	defer cancel()
 	c.Close(ctx)
 }
@@ -164,7 +163,6 @@ type camera struct {
 	tb   testing.TB
 	pool *worker.Pool
 	seq  uint64
-	mu   sync.Mutex
 	free chan int
 }
 
@@ -176,7 +174,7 @@ func newCamera(tb testing.TB, c *Chain) *camera {
 		tb.Fatal(err)
 	}
 	tb.Cleanup(func() { _ = p.Close() })
-	if err := c.AddPool(context.Background(), p); err != nil {
+	if err := c.AddPool(tb.Context(), p); err != nil {
 		tb.Fatal(err)
 	}
 	cam := &camera{tb: tb, pool: p, free: make(chan int, 3)}

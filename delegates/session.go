@@ -3,6 +3,7 @@ package delegates
 // A session is one worker's life: from the start of the process to its reaping.
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -77,13 +78,10 @@ func (s *session) open(ctx context.Context, c *Config, k kind, d Delegate, model
 	if err != nil {
 		return err
 	}
-	if err := json.Unmarshal(body, &s.opened); err != nil {
+	if err = json.Unmarshal(body, &s.opened); err != nil {
 		return fmt.Errorf("the worker's description of the model: %w", err)
 	}
-	if err := checkTensors(s.opened.Inputs); err != nil {
-		return err
-	}
-	if err := checkTensors(s.opened.Outputs); err != nil {
+	if err = cmp.Or(checkTensors(s.opened.Inputs), checkTensors(s.opened.Outputs)); err != nil {
 		return err
 	}
 	_, size := engine.Layout(s.opened.Outputs)

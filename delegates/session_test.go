@@ -11,8 +11,10 @@ import (
 )
 
 func TestCheckTensorsBoundsTheWorkersWords(t *testing.T) {
-	good := pipeline.TensorInfo{Name: "a", Type: pipeline.Int8, Shape: []int{1, 4},
-		Quant: pipeline.Quant{Scale: []float32{1, 2, 3, 4}, Zero: []int32{0, 0, 0, 0}, Axis: 1}}
+	good := pipeline.TensorInfo{
+		Name: "a", Type: pipeline.Int8, Shape: []int{1, 4},
+		Quant: pipeline.Quant{Scale: []float32{1, 2, 3, 4}, Zero: []int32{0, 0, 0, 0}, Axis: 1},
+	}
 	tests := []struct {
 		name string
 		edit func(*pipeline.TensorInfo)

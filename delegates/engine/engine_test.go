@@ -23,12 +23,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func start(t *testing.T) *worker.Process {
 	t.Helper()
-	p, err := worker.Local(context.Background(), worker.Spec{Kind: Kind, Name: "infer test", Build: "test"}, Serve)
+	p, err := worker.Local(t.Context(), worker.Spec{Kind: Kind, Name: "infer test", Build: "test"}, Serve)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 5*time.Second)
 		defer cancel()
 		if !p.Stop(ctx) {
 			t.Error("the worker did not end")

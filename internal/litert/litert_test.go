@@ -121,12 +121,29 @@ func TestTensorsOfRealModels(t *testing.T) {
 		inputs  []string
 		outputs []string
 	}{
-		{"mobilenet_v1_0.25_128_quant.tflite", []string{"input uint8[1 128 128 3] 0.0078125/128"}, []string{"MobilenetV1/Predictions/Reshape_1 uint8[1 1001] 0.00390625/0"}},
-		{"mobilenet_v2_1.0_224_quant.tflite", []string{"input uint8[1 224 224 3] 0.0078125/128"}, []string{"MobilenetV2/Predictions/Softmax uint8[1 1001] 0.00390625/0"}},
-		{"vww_96_int8.tflite", []string{"input_1_int8 int8[1 96 96 3] 0.003921569/-128"}, []string{"Identity_int8 int8[1 2] 0.00390625/-128"}},
-		{"detect.tflite", []string{"normalized_input_image_tensor uint8[1 300 300 3] 0.0078125/128"}, []string{
-			"TFLite_Detection_PostProcess float32[1 10 4]", "TFLite_Detection_PostProcess:1 float32[1 10]",
-			"TFLite_Detection_PostProcess:2 float32[1 10]", "TFLite_Detection_PostProcess:3 float32[1]"}},
+		{
+			"mobilenet_v1_0.25_128_quant.tflite",
+			[]string{"input uint8[1 128 128 3] 0.0078125/128"},
+			[]string{"MobilenetV1/Predictions/Reshape_1 uint8[1 1001] 0.00390625/0"},
+		},
+		{
+			"mobilenet_v2_1.0_224_quant.tflite",
+			[]string{"input uint8[1 224 224 3] 0.0078125/128"},
+			[]string{"MobilenetV2/Predictions/Softmax uint8[1 1001] 0.00390625/0"},
+		},
+		{
+			"vww_96_int8.tflite",
+			[]string{"input_1_int8 int8[1 96 96 3] 0.003921569/-128"},
+			[]string{"Identity_int8 int8[1 2] 0.00390625/-128"},
+		},
+		{ // the shapes are not in the file
+			"detect.tflite",
+			[]string{"normalized_input_image_tensor uint8[1 300 300 3] 0.0078125/128"},
+			[]string{
+				"TFLite_Detection_PostProcess float32[1 10 4]", "TFLite_Detection_PostProcess:1 float32[1 10]",
+				"TFLite_Detection_PostProcess:2 float32[1 10]", "TFLite_Detection_PostProcess:3 float32[1]",
+			},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.file, func(t *testing.T) {

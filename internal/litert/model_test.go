@@ -46,6 +46,8 @@ func TestTypes(t *testing.T) {
 	quant := func(ty int8, zero int64) tiny.Tensor {
 		return tiny.Tensor{Type: ty, Shape: four, Scale: []float32{0.5}, Zero: []int64{zero}}
 	}
+	plain := func(ty int8) tiny.Tensor { return tiny.Tensor{Type: ty, Shape: four} }
+	same := func(op int32, x tiny.Tensor) []byte { return tiny.One(op, x, x) }
 	tests := []struct {
 		name      string
 		model     []byte
@@ -53,18 +55,40 @@ func TestTypes(t *testing.T) {
 		info      pipeline.Type
 		quantized bool
 	}{
-		{"float32", tiny.One(tiny.Relu, tiny.Tensor{Type: tiny.Float32, Shape: four}, tiny.Tensor{Type: tiny.Float32, Shape: four}),
-			f32(-1, 2, -3, 4), f32(0, 2, 0, 4), pipeline.Float32, false},
-		{"uint8", tiny.One(tiny.Relu, quant(tiny.UInt8, 128), quant(tiny.UInt8, 128)),
-			[]byte{0, 127, 128, 255}, []byte{128, 128, 128, 255}, pipeline.UInt8, true},
-		{"int8", tiny.One(tiny.Relu, quant(tiny.Int8, -10), quant(tiny.Int8, -10)),
-			le(int8(-128), int8(-10), int8(0), int8(127)), le(int8(-10), int8(-10), int8(0), int8(127)), pipeline.Int8, true},
-		{"int16", tiny.One(tiny.Relu, quant(tiny.Int16, 0), quant(tiny.Int16, 0)),
-			le(int16(-300), int16(0), int16(300), int16(32767)), le(int16(0), int16(0), int16(300), int16(32767)), pipeline.Int16, true},
-		{"int32", tiny.One(tiny.Neg, tiny.Tensor{Type: tiny.Int32, Shape: four}, tiny.Tensor{Type: tiny.Int32, Shape: four}),
-			le(int32(1), int32(-2), int32(3), int32(70000)), le(int32(-1), int32(2), int32(-3), int32(-70000)), pipeline.Int32, false},
-		{"float16", tiny.One(tiny.Cast, tiny.Tensor{Type: tiny.Float16, Shape: four}, tiny.Tensor{Type: tiny.Float32, Shape: four}),
-			le(uint16(0x3c00), uint16(0xc000), uint16(0), uint16(0x3800)), f32(1, -2, 0, 0.5), pipeline.Float16, false},
+		{
+			"float32", same(tiny.Relu, plain(tiny.Float32)),
+			f32(-1, 2, -3, 4), f32(0, 2, 0, 4), pipeline.Float32, false,
+		},
+		{
+			"uint8", same(tiny.Relu, quant(tiny.UInt8, 128)),
+			le(uint8(0), uint8(127), uint8(128), uint8(255)),
+			le(uint8(128), uint8(128), uint8(128), uint8(255)), pipeline.UInt8, true,
+		},
+		{
+			"int8", same(tiny.Relu, quant(tiny.Int8, -10)),
+			le(int8(-128), int8(-10), int8(0), int8(127)),
+			le(int8(-10), int8(-10), int8(0), int8(127)), pipeline.Int8, true,
+		},
+		{
+			"int16", same(tiny.Relu, quant(tiny.Int16, 0)),
+			le(int16(-300), int16(0), int16(300), int16(32767)),
+			le(int16(0), int16(0), int16(300), int16(32767)), pipeline.Int16, true,
+		},
+		{
+			"int32", same(tiny.Neg, plain(tiny.Int32)),
+			le(int32(1), int32(-2), int32(3), int32(70000)),
+			le(int32(-1), int32(2), int32(-3), int32(-70000)), pipeline.Int32, false,
+		},
+		{
+			"float16 in", tiny.One(tiny.Cast, plain(tiny.Float16), plain(tiny.Float32)),
+			le(uint16(0x3c00), uint16(0xc000), uint16(0), uint16(0x3800)),
+			f32(1, -2, 0, 0.5), pipeline.Float16, false,
+		},
+		{
+			"float16 out", tiny.One(tiny.Cast, plain(tiny.Float32), plain(tiny.Float16)),
+			f32(1, -2, 0, 0.5),
+			le(uint16(0x3c00), uint16(0xc000), uint16(0), uint16(0x3800)), pipeline.Float32, false,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -125,8 +149,10 @@ func TestPerChannelQuantization(t *testing.T) {
 // sizes, with inputs mapped read-only and two sets of memory used in turn.
 func TestSeveralTensorsKeepTheirPlaces(t *testing.T) {
 	model := tiny.Model([]tiny.Tensor{
-		{Name: "z_in", Type: tiny.Float32, Shape: []int32{1, 2}}, {Name: "a_in", Type: tiny.Int32, Shape: []int32{1, 3}},
-		{Name: "z_out", Type: tiny.Float32, Shape: []int32{1, 2}}, {Name: "a_out", Type: tiny.Int32, Shape: []int32{1, 3}},
+		{Name: "z_in", Type: tiny.Float32, Shape: []int32{1, 2}},
+		{Name: "a_in", Type: tiny.Int32, Shape: []int32{1, 3}},
+		{Name: "z_out", Type: tiny.Float32, Shape: []int32{1, 2}},
+		{Name: "a_out", Type: tiny.Int32, Shape: []int32{1, 3}},
 	}, []tiny.Op{{Code: tiny.Relu, In: 0, Out: 2}, {Code: tiny.Neg, In: 1, Out: 3}})
 	m := compile(t, writeModel(t, model), 1)
 	if len(m.Inputs()) != 2 || len(m.Outputs()) != 2 {
