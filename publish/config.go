@@ -150,7 +150,7 @@ func parseURL(s string) (*url.URL, error) {
 		return nil, fmt.Errorf("mqtt.broker: %s:// is not known; write tcp://, tls://, ws:// or wss://", u.Scheme)
 	}
 	if u.Hostname() == "" {
-		return nil, fmt.Errorf("mqtt.broker: %s names no host", s)
+		return nil, errors.New("mqtt.broker: the URL names no host")
 	}
 	if u.Port() == "" {
 		u.Host = u.Host + ":" + t.port
@@ -174,14 +174,14 @@ func redacted(s string) string {
 	return "set"
 }
 
-// redactURL prints a URL without its password; what cannot be parsed is not
-// printed at all.
+// redactURL prints of a URL what cannot hold a password, and nothing of what
+// cannot be parsed.
 func redactURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
 		return "(not a URL)"
 	}
-	return u.Redacted()
+	return u.Scheme + "://" + u.Host
 }
 
 // TLSConfig names the files of a TLS connection. All may be empty: then the

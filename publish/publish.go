@@ -101,6 +101,10 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 	return p, nil
 }
 
+// Format prints where the client publishes to, for every verb: the rest changes
+// under its goroutines, or is secret.
+func (p *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "mqtt client of %s", p.cfg.URL) }
+
 // Result encodes r and puts it in the queue. It returns when r is accepted under
 // the durability of its class and keeps nothing of it; an error says that it was
 // not accepted. On the steady path nothing is allocated.
