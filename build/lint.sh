@@ -20,7 +20,7 @@ if [ ! -x "$linter" ]; then
 fi
 
 build/filecheck.sh
-GOLANGCI_LINT_CACHE=$cache/golangci-lint "$linter" run ./...
+GOLANGCI_LINT_CACHE=$cache/golangci-lint "$linter" run --allow-serial-runners ./...
 
 if [ -d zoo ]; then
 	PYTHONPYCACHEPREFIX=$cache/pycache python3 -m compileall -q zoo
