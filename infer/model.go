@@ -110,7 +110,7 @@ func (m *Model) GoldenInput() (tensor []byte, golden bool, err error) {
 	if g == nil {
 		return m.randomInput(), false, nil
 	}
-	if err := checkSum(g.Path, g.SHA256); err != nil {
+	if err = checkSum(g.Path, g.SHA256); err != nil {
 		return nil, true, fmt.Errorf("model %s: golden input: %w", m.Spec.ID, err)
 	}
 	b, err := os.ReadFile(g.Path)
@@ -222,7 +222,7 @@ func scaleIs(t pipeline.TensorInfo, scale float32, zero int32) bool {
 	return len(t.Quant.Scale) == 1 && t.Quant.Zero[0] == zero && t.Quant.Scale[0] > scale*0.99 && t.Quant.Scale[0] < scale*1.01
 }
 
-// finite16 says whether b holds only finite numbers of its floating type.
+// finite says whether b holds only finite numbers of its floating type.
 func finite(t pipeline.TensorInfo, b []byte) bool {
 	switch t.Type {
 	case pipeline.Float32:

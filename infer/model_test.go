@@ -33,7 +33,7 @@ func TestDefaultManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.ID = "objects"
-	if err := s.Check(); err != nil {
+	if err = s.Check(); err != nil {
 		t.Fatal(err)
 	}
 	m, err := NewModel(s, []pipeline.TensorInfo{tensor("in", pipeline.UInt8, 1.0/128, 127, 1, 224, 224, 3)},

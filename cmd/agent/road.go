@@ -48,7 +48,6 @@ type workshop struct {
 	spawner *worker.Spawner
 	self    *worker.Binary
 	library *delegates.Library
-	cache   string // folder for what delegates keep; "" for none
 }
 
 // openWorkshop opens the runtime library and the agent's own binary.
@@ -159,7 +158,7 @@ func (a *agent) openModel(ctx context.Context, w *workshop, id string) error {
 	lm.scheduler = &infer.Scheduler{Model: m, Engine: chain, Sink: lm, Log: a.log, Synced: a.clock.Synced}
 	a.models = append(a.models, lm)
 	a.log.Info("model ready", "model", id, "file", filepath.Base(s.File), "input", m.Inputs[0].String(), "output", m.Outputs[0].String(),
-		"kind", m.Decoder.Kind(), "took", time.Since(begun).Round(time.Millisecond))
+		"kind", m.Decoder.Kind(), "took_ms", time.Since(begun).Milliseconds())
 	return nil
 }
 

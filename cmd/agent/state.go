@@ -273,8 +273,10 @@ func (a *agent) workers() (all []metrics.Worker) {
 	}
 	for _, c := range a.openCams() {
 		i := c.cam.Info()
-		all = append(all, metrics.Worker{Kind: "capture", Name: c.id, Resident: i.Resident,
-			Restarts: map[string]uint64{"stalled": i.Stalls, "replaced": i.Reconnects}})
+		all = append(all, metrics.Worker{
+			Kind: "capture", Name: c.id, Resident: i.Resident,
+			Restarts: map[string]uint64{"stalled": i.Stalls, "replaced": i.Reconnects},
+		})
 	}
 	return all
 }

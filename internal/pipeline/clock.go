@@ -1,3 +1,5 @@
+// The clock that all processes share, and the way from it to wall time.
+
 package pipeline
 
 import (

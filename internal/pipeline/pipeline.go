@@ -1,3 +1,6 @@
+// What flows down the road: frames, answers, results, events, and the account of
+// them.
+
 package pipeline
 
 import (
