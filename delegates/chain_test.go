@@ -1,5 +1,7 @@
 package delegates
 
+// The chain with a scripted delegate: frames answered, faults counted, falling back.
+
 import (
 	"bytes"
 	"context"

@@ -1,5 +1,7 @@
 package delegates
 
+// Where a runtime library is looked for, and in which order.
+
 import (
 	"os"
 	"path/filepath"

@@ -1,5 +1,7 @@
 package delegates
 
+// What a worker says of its tensors is not believed before it is checked.
+
 import (
 	"math"
 	"testing"

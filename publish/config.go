@@ -1,5 +1,7 @@
 package publish
 
+// What the client can be told: broker, identity, and how long which messages wait.
+
 import (
 	"crypto/tls"
 	"crypto/x509"

@@ -1,5 +1,7 @@
 package publish
 
+// Settings that Open refuses, and the broker URLs it takes.
+
 import (
 	"encoding/pem"
 	"net/url"

@@ -1,5 +1,7 @@
 package publish
 
+// The wire form of results and events.
+
 import (
 	"errors"
 	"math"

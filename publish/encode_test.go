@@ -1,5 +1,7 @@
 package publish
 
+// The wire form against golden messages, and that a result costs no allocation.
+
 import (
 	"bytes"
 	"encoding/json"

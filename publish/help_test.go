@@ -1,5 +1,7 @@
 package publish
 
+// What the tests of this package share: clients, observers, waiting for a condition.
+
 import (
 	"context"
 	"crypto/ecdsa"

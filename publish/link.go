@@ -1,5 +1,7 @@
 package publish
 
+// One connection to the broker, from dial to goodbye.
+
 import (
 	"context"
 	"crypto/tls"

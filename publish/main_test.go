@@ -1,5 +1,7 @@
 package publish
 
+// No test may leave a goroutine.
+
 import (
 	"testing"
 

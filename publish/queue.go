@@ -1,5 +1,7 @@
 package publish
 
+// The queue between the road and the broker: bounded, in classes, with counts.
+
 import (
 	"errors"
 	"sync"

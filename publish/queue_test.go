@@ -1,5 +1,7 @@
 package publish
 
+// The queue by itself: order, bounds, thinning, what is told of the dropped.
+
 import (
 	"errors"
 	"fmt"

@@ -1,5 +1,7 @@
 package publish
 
+// The latest value of each retained topic.
+
 import (
 	"bytes"
 	"sync"

@@ -1,5 +1,7 @@
 package publish
 
+// Notices that another client uses our id.
+
 import (
 	"sync"
 	"time"

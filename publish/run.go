@@ -1,5 +1,7 @@
 package publish
 
+// The client's one loop: connect, send what waits, take acknowledgements, try again.
+
 import (
 	"context"
 	"encoding/json"

@@ -1,5 +1,7 @@
 package publish
 
+// Every message that we make is valid by its schema in docs.
+
 import (
 	"bytes"
 	"encoding/json"

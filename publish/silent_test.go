@@ -1,5 +1,7 @@
 package publish
 
+// A broker that acknowledges late or never: nothing accepted may be forgotten.
+
 import (
 	"net"
 	"sync"

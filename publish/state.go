@@ -1,5 +1,7 @@
 package publish
 
+// The payloads of the retained state topics.
+
 import (
 	"time"
 

@@ -1,5 +1,7 @@
 package publish
 
+// What the client counts.
+
 import (
 	"sync"
 	"sync/atomic"

@@ -1,5 +1,7 @@
 package publish
 
+// One suite against the embedded broker and a real Mosquitto.
+
 import (
 	"context"
 	"encoding/json"

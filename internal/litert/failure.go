@@ -1,5 +1,7 @@
 package litert
 
+// From a status of the library to an Error that says what to do.
+
 import "strings"
 
 // newFailure makes an Error of a status and of all that the library printed

@@ -2,6 +2,8 @@
 
 package litert
 
+// The door against the real library: opening, versions, the models of the shared test data.
+
 import (
 	"errors"
 	"fmt"

@@ -2,6 +2,8 @@
 
 package litert
 
+// Models made in memory, one operation each: every element type, every trap of shapes.
+
 import (
 	"bytes"
 	"encoding/binary"

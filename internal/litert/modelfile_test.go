@@ -1,5 +1,7 @@
 package litert
 
+// Model files that are cut, turned or made up never reach the native parser.
+
 import (
 	"bytes"
 	"testing"

@@ -2,6 +2,8 @@
 
 package litert
 
+// The door in a build without cgo: it opens for nobody and says so.
+
 import (
 	"fmt"
 	"os"

@@ -1,5 +1,7 @@
 package broker
 
+// The embedded broker from outside: who gets in, what is denied, that nothing is left behind.
+
 import (
 	"encoding/binary"
 	"errors"

@@ -1,5 +1,7 @@
 package broker
 
+// The broker's listeners, which know every connection that came in.
+
 import (
 	"errors"
 	"log/slog"

@@ -1,5 +1,7 @@
 package broker
 
+// The broker's access rules.
+
 import (
 	"bytes"
 	"context"

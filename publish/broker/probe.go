@@ -1,5 +1,7 @@
 package broker
 
+// Asks whether the program on a taken port speaks MQTT.
+
 import (
 	"io"
 	"net"

@@ -1,5 +1,7 @@
 package wsconn
 
+// MQTT over a websocket is a stream: message bounds mean nothing.
+
 import (
 	"errors"
 	"io"
