@@ -24,7 +24,7 @@ run() {
 	local log=/tmp/make-run.log job agent status=0 since=$SECONDS
 	make run >$log 2>&1 &
 	job=$!
-	until grep -q "$classified" $log; do
+	until grep -sq "$classified" $log; do
 		if ! kill -0 $job 2>/dev/null || [ $((SECONDS - since)) -gt 1200 ]; then
 			cat $log
 			echo "make run showed no classification"

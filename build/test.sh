@@ -4,6 +4,7 @@
 . "$(dirname "$0")/env.sh"
 
 cd "$root"
+export PATH=$PATH:/usr/sbin # Debian keeps mosquitto there, out of an ordinary user's path
 figures=$cache/figures
 mkdir -p "$cache"
 rm -f "$figures" "$figures".*
