@@ -292,8 +292,8 @@ func (l *loop) stop(err error) {
 		}
 	}
 	w.mu.Unlock()
-	if f.Kind == source.FailRead {
+	if l.info.Over = f.Kind == source.FailEnd; !l.info.Over {
 		l.info.Lost = f.Text
-		w.tell(l.info)
 	}
+	w.tell(l.info)
 }

@@ -36,6 +36,7 @@ type Info struct {
 	Source  string  `json:"source"`            // without secrets
 	Granted string  `json:"granted,omitempty"` // what a device made of the wishes
 	Demo    bool    `json:"demo,omitempty"`
+	Over    bool    `json:"over,omitempty"` // the recording is over
 	Lost    string  `json:"lost,omitempty"` // why no more frames will come from this worker
 }
 
