@@ -45,7 +45,9 @@ func environment(s source.Source) []string {
 		"PATH=/usr/bin:/bin", "LANG=C.UTF-8",
 		"OPENCV_LOG_LEVEL=ERROR", "OPENCV_VIDEOIO_DEBUG=0",
 		"OPENCV_FFMPEG_LOGLEVEL=8", // AV_LOG_FATAL
-		"GST_REGISTRY_FORK=no",     // the cage lets no program start
+		// A picture of a few KiB may claim to be of any size; OpenCV would believe 1 GiB pixels.
+		"OPENCV_IO_MAX_IMAGE_PIXELS=134217728",
+		"GST_REGISTRY_FORK=no", // the cage lets no program start
 	}
 	if s.Kind == source.URL && strings.HasPrefix(s.Where, "rtsp") {
 		// By default FFmpeg looks at a second of the stream before it begins, and

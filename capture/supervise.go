@@ -119,6 +119,8 @@ func (c *Camera) start() (*session, error) {
 	if c.conf.Pace == Lockstep && src.Live() {
 		return nil, fmt.Errorf("%s is a live camera, which lockstep cannot wait for", src)
 	}
+	// Each of the listed pictures is one frame: a new worker goes on behind the last.
+	src.Files = src.Files[min(int(c.seq), len(src.Files)):]
 	ctx, cancel := context.WithTimeout(c.stopped, c.conf.OpenTimeout+slack)
 	defer cancel()
 	p, err := c.conf.Spawner.Start(ctx, worker.Spec{
