@@ -3,6 +3,7 @@
 #
 #   build/setup.sh run      what building and running needs
 #   build/setup.sh test     that, and what the tests and the cross build need
+#   build/setup.sh bench    what `make bench` needs
 #   build/setup.sh fresh    what `make fresh-check` needs
 
 . "$(dirname "$0")/lib.sh"
@@ -10,6 +11,7 @@
 opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
 run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
 test=("${run[@]}" mosquitto)
+bench=("${run[@]}" mosquitto python3-venv)
 if [ "$(this_arch)" = amd64 ]; then
 	test+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
 fi
@@ -17,8 +19,9 @@ fi
 case ${1:-test} in
 run) wanted=("${run[@]}") ;;
 test) wanted=("${test[@]}") ;;
+bench) wanted=("${bench[@]}") ;;
 fresh) wanted=(mmdebstrap) ;;
-*) die "usage: setup.sh run|test|fresh" ;;
+*) die "usage: setup.sh run|test|bench|fresh" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is not a Debian; install by hand what stands for: ${wanted[*]}"
