@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# All that `make test` does, one step after the other, the figures last. A step that fails ends it.
+# All that `make test` does, one step after the other, the figures last. Without a build nothing goes on; after
+# that every step runs, so that one sees all that is wrong at once.
 
-. "$(dirname "$0")/env.sh"
+. "$(dirname "$0")/lib.sh"
 
 cd "$root"
 export PATH=$PATH:/usr/sbin # Debian keeps mosquitto there, out of an ordinary user's path
@@ -10,12 +11,13 @@ mkdir -p "$cache"
 rm -f "$figures" "$figures".*
 started=$SECONDS
 
-# step NAME COMMAND...: runs it under a headline, and notes the seconds as a figure.
+failed=()
+# step NAME COMMAND...: runs it under a headline, notes the seconds as a figure, and a failure.
 step() {
 	local name=$1 since=$SECONDS
 	shift
 	printf '\n== %s\n' "$name"
-	"$@" || die "'make test' failed at: $name"
+	"$@" || failed+=("$name")
 	echo "time_${name//[^a-z0-9]/_}_s: $((SECONDS - since))" >>"$figures"
 }
 
@@ -57,6 +59,8 @@ boundary() {
 
 step setup build/setup.sh test
 step build make build
+[ ${#failed[@]} -eq 0 ] || die "'make test' failed at: ${failed[*]}"
+. build/env.sh # only now: it tells the OpenCV that set-up may just have installed
 step lint make lint
 step modules tidy
 step vet go vet ./...
@@ -74,3 +78,4 @@ for binary in edge-agent edge-agent-capture; do
 done
 echo "time_total_s: $((SECONDS - started))" >>"$figures"
 cat "$figures".{race,plain,boundary} "$figures" 2>/dev/null || true
+[ ${#failed[@]} -eq 0 ] || die "'make test' failed at: ${failed[*]}"
