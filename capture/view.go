@@ -353,7 +353,7 @@ func (v *View) ask(s *session, sh *shelf, slot int, notBefore int64) (*pipeline.
 	var f *worker.Failure
 	switch {
 	case err == nil && m.Type == worker.Filled:
-		return v.filled(s, sh, slot, &m)
+		return v.filled(s, sh, slot, &m, notBefore)
 	case err == nil: // Empty
 		v.giveBack(sh, slot)
 		return nil, nil
@@ -366,7 +366,7 @@ func (v *View) ask(s *session, sh *shelf, slot int, notBefore int64) (*pipeline.
 }
 
 // filled makes a Frame of the worker's answer, if that can be true.
-func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message) (*pipeline.Frame, error) {
+func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message, notBefore int64) (*pipeline.Frame, error) {
 	i := s.hear()
 	now := pipeline.Now()
 	grabbed, _, _ := s.header()
@@ -376,8 +376,8 @@ func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message) (*pipe
 		last := v.acc.seq
 		v.mu.Unlock()
 		s.fail(fmt.Errorf("the capture worker answered what cannot be: seq %d after %d of %d, times %v at %d, a picture of %dx%d", m.Seq, last, grabbed, m.T, now, i.Width, i.Height))
-		v.giveBack(sh, slot)
-		return nil, nil
+		<-s.over
+		return nil, v.died(s, sh, slot, notBefore)
 	}
 	v.acc.upTo(m.Seq-1, int(m.N))
 	v.acc.seq++
@@ -400,27 +400,39 @@ func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message) (*pipe
 
 // failed sorts out why the worker could not fill.
 func (v *View) failed(s *session, sh *shelf, slot int, m *worker.Message, f *worker.Failure) error {
-	defer v.giveBack(sh, slot)
 	switch f.Kind {
 	case source.FailDecode:
-		v.mu.Lock()
-		defer v.mu.Unlock()
-		if grabbed, _, _ := s.header(); m.Seq <= v.acc.seq || m.Seq > grabbed {
-			break
+		if v.undecodable(s, m) {
+			v.giveBack(sh, slot)
+			return &pipeline.FrameError{Reason: ReasonDecode, Err: f}
 		}
-		v.acc.upTo(m.Seq-1, int(m.N))
-		v.acc.fail(ReasonDecode)
-		return &pipeline.FrameError{Reason: ReasonDecode, Err: f}
 	case source.FailEnd:
 		grabbed, _, _ := s.header()
 		v.mu.Lock()
 		v.acc.upTo(max(grabbed, v.acc.seq), 0)
 		v.mu.Unlock()
+		v.giveBack(sh, slot)
 		v.end(s)
 		return pipeline.ErrEnd
 	}
+	v.giveBack(sh, slot)
 	s.fail(f)
+	<-s.over // or it would be asked in a circle
 	return nil
+}
+
+// undecodable accounts for a frame that the worker could not decode, if that can
+// be true.
+func (v *View) undecodable(s *session, m *worker.Message) bool {
+	grabbed, _, _ := s.header()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if m.Seq <= v.acc.seq || m.Seq > grabbed {
+		return false
+	}
+	v.acc.upTo(m.Seq-1, int(m.N))
+	v.acc.fail(ReasonDecode)
+	return true
 }
 
 // end notes that the recording is over here; the last view that sees it ends the

@@ -196,13 +196,20 @@ func (w *Worker) stir() {
 // loop may be stuck in the source for ever, and the process ends anyway.
 func (w *Worker) Close(wait time.Duration) {
 	close(w.quit)
-	if w.done == nil {
-		return
+	if w.done != nil {
+		select {
+		case <-w.done:
+		case <-time.After(wait):
+			return
+		}
 	}
-	select {
-	case <-w.done:
-	case <-time.After(wait):
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, v := range w.views {
+		v.timer.Stop()
+		v.cook.Close()
 	}
+	clear(w.views)
 }
 
 // times remembers when the latest frames were taken.
