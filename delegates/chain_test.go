@@ -175,6 +175,22 @@ func TestWorkerFaults(t *testing.T) {
 	}
 }
 
+// TestAWorkerThatGrowsIsReplaced gives a worker less memory than it has: each
+// frame is answered all the same, by a new one.
+func TestAWorkerThatGrowsIsReplaced(t *testing.T) {
+	cfg, ev := config(t, reluModel())
+	cfg.MaxResident = 1
+	c := openChain(t, cfg)
+	cam := newCamera(t, c)
+	for i := range 2 {
+		mustAnswer(t, c, cam, float32(i+1))
+		waitFor(t, "the worker to be replaced", func() bool { return c.State()[0].Restarts == uint64(i+1) })
+	}
+	if text := ev.all[0].Text; !strings.Contains(text, "more than the 0 MiB it may") {
+		t.Errorf("event %q", text)
+	}
+}
+
 // unlock undoes a TryLock that succeeded and says that it is not what we wait for.
 func unlock(s *session) bool {
 	s.one.Unlock()

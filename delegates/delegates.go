@@ -73,6 +73,9 @@ type Config struct {
 	// Event, if not nil, is told of each change for the worse and back. It must not
 	// block.
 	Event func(pipeline.Event)
+	// MaxResident is the resident memory in bytes above which a worker is replaced,
+	// between two frames. 0: no limit.
+	MaxResident uint64
 	// Deadline replaces the kinds' own deadline of an invoke when not 0.
 	Deadline time.Duration
 }

@@ -35,6 +35,7 @@ type session struct {
 	out      *worker.Pool // its outputs; dies with it, as a late worker may still write there
 	parts    [][]byte     // out's slot by output
 	deadline time.Duration
+	most     uint64 // bytes of resident memory; 0: no limit
 	born     time.Time
 
 	one sync.Mutex // an invoke at a time: there is one set of outputs
@@ -58,7 +59,7 @@ func openSession(ctx context.Context, c *Config, d Delegate, model *os.File) (*s
 	if err != nil {
 		return nil, exit.With(exit.OS, err)
 	}
-	s := &session{delegate: d.Kind, proc: p, deadline: k.deadline, born: time.Now(), lost: make(chan struct{})}
+	s := &session{delegate: d.Kind, proc: p, deadline: k.deadline, most: c.MaxResident, born: time.Now(), lost: make(chan struct{})}
 	if c.Deadline > 0 {
 		s.deadline = c.Deadline
 	}
@@ -200,6 +201,9 @@ func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot 
 		a.Delegate = s.delegate
 		a.Worker = min(max(0, time.Duration(reply.T[0])), time.Duration(a.Received-a.Sent))
 		s.copyOutputs(a)
+		if used := s.resident(); s.most > 0 && used > s.most { // it grows: better now than in the next frame
+			s.kill(fmt.Sprintf("its worker used %d MiB, more than the %d MiB it may", used>>20, s.most>>20))
+		}
 		return nil
 	case f != nil:
 		s.kill("an invoke failed: " + f.Text)
