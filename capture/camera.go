@@ -65,6 +65,7 @@ type Config struct {
 	Build   string         // our build id
 	Log     *slog.Logger
 
+	MaxResident uint64        // bytes of resident memory above which the worker is replaced; 0: no limit
 	OpenTimeout time.Duration // until the source must be open; 0 means DefaultOpenTimeout
 	ReadTimeout time.Duration // without a frame, until the source counts as stalled; 0 means DefaultReadTimeout
 }

@@ -270,7 +270,10 @@ func (c *Camera) watch(s *session) error {
 		case <-tick.C:
 		}
 		s.hear()
-		grabbed, last, _ := s.header()
+		grabbed, last, resident := s.header()
+		if most := c.conf.MaxResident; most > 0 && resident > most {
+			return fmt.Errorf("the capture worker used %d MiB, more than the %d MiB it may", resident>>20, most>>20)
+		}
 		if !on && grabbed > s.first {
 			on = true
 			tick.Reset(tickWatch)
