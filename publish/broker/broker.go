@@ -14,6 +14,7 @@ import (
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // Config says where the broker listens and who may write.
@@ -120,13 +121,20 @@ func (b *Broker) start(c Config) error {
 		// statistics: once an hour instead of every second.
 		SysTopicResendInterval: 3600,
 	})
-	if err := b.server.AddHook(&guard{prefix: c.Prefix, user: c.User, password: c.Password}, nil); err != nil {
-		return err
+	doors := []*door{b.tcp}
+	if b.web != nil {
+		doors = append(doors, b.web)
 	}
-	for _, d := range []*door{b.tcp, b.web} {
-		if d == nil {
-			continue
+	for _, h := range []mqtt.Hook{
+		&guard{prefix: c.Prefix, user: c.User, password: c.Password},
+		&usher{server: b.server, doors: doors},
+		&greeter{server: b.server, waiting: map[*mqtt.Client][]packets.Subscription{}},
+	} {
+		if err := b.server.AddHook(h, nil); err != nil {
+			return err
 		}
+	}
+	for _, d := range doors {
 		if err := b.server.AddListener(d); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -354,6 +355,158 @@ func TestLimits(t *testing.T) {
 	}
 	if n > maxClients || n < maxClients-2 {
 		t.Errorf("%d clients were let in", n)
+	}
+}
+
+// TestRetained: who subscribes hears what is retained, with the flag, at the
+// lesser QoS, once, and nothing of what was taken back; while others write.
+func TestRetained(t *testing.T) {
+	b := open(t, config())
+	url := "tcp://" + b.Addr()
+	agent := mustConnect(t, url, "agent", secret)
+	for _, m := range []struct{ topic, payload string }{
+		{"edge/a/status", "online"}, {"edge/a/camera/front/status", "online"}, {"edge/b/status", "offline"}, {"edge/a/old", "x"}, {"edge/a/old", ""},
+	} {
+		if err := publish(t, agent, m.topic, m.payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop := make(chan struct{})
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				return
+			default:
+				agent.Publish(fmt.Sprintf("edge/noise/%d", i%100), 1, true, "x").WaitTimeout(patience)
+			}
+		}
+	})
+	for range 50 {
+		for filter, want := range map[string]string{
+			"edge/+/status":   "edge/a/status=online edge/b/status=offline",
+			"edge/a/#":        "edge/a/camera/front/status=online edge/a/status=online",
+			"edge/a/status":   "edge/a/status=online",
+			"edge/a/status/#": "edge/a/status=online",
+			"edge/a/+":        "edge/a/status=online", // edge/a/old was taken back
+		} {
+			var in inbox
+			c := mustConnect(t, url, "", "", func(o *mqtt.ClientOptions) { o.SetOrderMatters(true) })
+			if !granted(t, c, filter, func(c mqtt.Client, m mqtt.Message) {
+				if !m.Retained() || m.Qos() != 1 {
+					t.Errorf("%s: retained %v, qos %d", m.Topic(), m.Retained(), m.Qos())
+				}
+				in.take(c, m)
+			}) {
+				t.Fatal(filter)
+			}
+			in.await(t, want)
+			c.Disconnect(100)
+		}
+	}
+	close(stop)
+	writer.Wait()
+}
+
+// TestTakeOver: the former client's last will never comes after the new client's
+// words, and the new client stays on the list.
+func TestTakeOver(t *testing.T) {
+	b := open(t, config())
+	url := "tcp://" + b.Addr()
+	var in inbox
+	if !granted(t, mustConnect(t, url, "", ""), "edge/a/status", in.take) {
+		t.Fatal("a stranger may not read edge/a/status")
+	}
+	agent := mustConnect(t, url, "agent", secret)
+	if err := publish(t, agent, "edge/a/status", "start"); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range 50 {
+		var own inbox
+		c := mustConnect(t, url, "agent", secret, func(o *mqtt.ClientOptions) {
+			o.SetClientID("edge-agent-a").SetWill("edge/a/status", "offline", 1, true).SetOrderMatters(true)
+		})
+		if !granted(t, c, "edge/a/echo", own.take) {
+			t.Fatal("the agent may not read its own topics")
+		}
+		for _, topic := range []string{"edge/a/status", "edge/a/echo"} {
+			if err := publish(t, c, topic, fmt.Sprint("online", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		own.await(t, fmt.Sprintf("%sedge/a/echo=online%d", echoBefore(i), i))
+		want = append(want, fmt.Sprintf("edge/a/status=online%d", i))
+	}
+	if err := publish(t, agent, "edge/a/status", "end"); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for end := time.Now().Add(patience); len(got) == 0 || got[len(got)-1] != "edge/a/status=end"; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no end in %q", got)
+		}
+		in.mu.Lock()
+		got = slices.Clone(in.seen)
+		in.mu.Unlock()
+	}
+	// A client that mochi stops between two packets has no last will: what counts
+	// is that none comes late, after the successor's words.
+	const will = "edge/a/status=offline"
+	online := slices.DeleteFunc(slices.Clone(got[:len(got)-1]), func(s string) bool { return s == will || s == "edge/a/status=start" })
+	if !slices.Equal(online, want) {
+		t.Errorf("got  %q\nwant %q", online, want)
+	}
+	if got[len(got)-2] != want[len(want)-1] {
+		t.Errorf("the last word is %s", got[len(got)-2])
+	}
+	for i, s := range got {
+		if s == will && got[i-1] == will {
+			t.Errorf("a last will came late: %q", got[i-2:i+1])
+		}
+	}
+}
+
+// echoBefore is the retained echo that the i-th client finds.
+func echoBefore(i int) string {
+	if i == 0 {
+		return ""
+	}
+	return fmt.Sprintf("edge/a/echo=online%d ", i-1)
+}
+
+func TestMatches(t *testing.T) {
+	for _, c := range []struct {
+		filter, topic string
+		want          bool
+	}{
+		{"a", "a", true},
+		{"a", "b", false},
+		{"a/b", "a", false},
+		{"a", "a/b", false},
+		{"a/b", "a/b", true},
+		{"#", "a/b", true},
+		{"a/#", "a/b/c", true},
+		{"a/#", "a", true},
+		{"a/#", "ab", false},
+		{"a/#", "b/a", false},
+		{"a/+", "a/b", true},
+		{"a/+", "a", false},
+		{"a/+", "a/b/c", false},
+		{"a/+/c", "a/b/c", true},
+		{"a/+/c", "a/b/d", false},
+		{"+/+", "a/b", true},
+		{"+", "a/b", false},
+		{"a/+/#", "a/b", true},
+		{"a/+/#", "a", false},
+		{"a/+", "a/", true},
+		{"a//b", "a//b", true},
+		{"a/b/#", "a", false},
+	} {
+		if got := matches(c.filter, c.topic); got != c.want {
+			t.Errorf("%s on %s: %v", c.filter, c.topic, got)
+		}
 	}
 }
 

@@ -28,14 +28,14 @@ type door struct {
 
 	mu     sync.Mutex
 	shutUp bool
-	conns  map[net.Conn]struct{}
-	wg     sync.WaitGroup // connections, and the serve loop
+	conns  map[net.Conn]chan struct{} // closed when its client has left
+	wg     sync.WaitGroup             // connections, and the serve loop
 }
 
 var _ listeners.Listener = (*door)(nil)
 
 func newDoor(id string, l net.Listener, serve func(*door, listeners.EstablishFn)) *door {
-	return &door{id: id, listener: l, serve: serve, conns: map[net.Conn]struct{}{}}
+	return &door{id: id, listener: l, serve: serve, conns: map[net.Conn]chan struct{}{}}
 }
 
 // ID, Protocol and Address are what mochi asks for.
@@ -82,16 +82,32 @@ func (d *door) enter(c net.Conn) bool {
 	}
 	d.wg.Add(1)
 	if c != nil {
-		d.conns[c] = struct{}{}
+		d.conns[c] = make(chan struct{})
 	}
 	return true
 }
 
 func (d *door) leave(c net.Conn) {
 	d.mu.Lock()
-	delete(d.conns, c)
+	if c != nil {
+		close(d.conns[c])
+		delete(d.conns, c)
+	}
 	d.mu.Unlock()
 	d.wg.Done()
+}
+
+// left gives a channel that is closed when the client of a connection has left;
+// of one that is not there it is closed already.
+func (d *door) left(c net.Conn) <-chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if gone, ok := d.conns[c]; ok {
+		return gone
+	}
+	gone := make(chan struct{})
+	close(gone)
+	return gone
 }
 
 // client hands one connection to mochi and returns when it has ended. mochi sets

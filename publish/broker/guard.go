@@ -76,9 +76,14 @@ func (h quietHandler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelError {
 		level = slog.LevelWarn
 	}
-	r.Level = level
-	r.Message = "embedded broker: " + r.Message
-	return h.Handler.Handle(ctx, r)
+	out := slog.NewRecord(r.Time, level, "embedded broker: "+r.Message, r.PC)
+	r.Attrs(func(a slog.Attr) bool {
+		if a.Key == "error" || a.Key == "client" { // others hold whole packets, with passwords
+			out.AddAttrs(a)
+		}
+		return true
+	})
+	return h.Handler.Handle(ctx, out)
 }
 
 // WithAttrs keeps the wrapper around the derived handler.
