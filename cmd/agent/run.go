@@ -36,11 +36,13 @@ import (
 // end its workers.
 const farewell = 5 * time.Second
 
-// runOptions are the flags of run that set no key of the config.
+// runOptions are the flags of run that set no key of the config, and whether it is
+// the config that was asked for.
 type runOptions struct {
 	anyPort  bool
 	print    bool
 	untilEnd bool
+	safe     *safeMode // nil: it is
 }
 
 func newRun() *cobra.Command {
@@ -50,7 +52,8 @@ func newRun() *cobra.Command {
 		Short: "Run the agent: cameras in, answers out over MQTT",
 		Long: `run opens the models, cameras and the broker of a config and goes on until it is
 told to stop (Ctrl-C, SIGTERM). A camera or broker that is missing is waited for;
-a missing model or runtime ends it with an exit code:
+a missing model or runtime ends it with an exit code. When the config has become
+wrong, the last one that worked is used ("safe mode"). The codes:
 
   65 a model, label file or golden answer is bad     71 a port is taken
   66 a model or label file is not there              77 a folder or file is not allowed
@@ -62,7 +65,9 @@ a missing model or runtime ends it with an exit code:
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg, err := loadConfig(cmd)
 			if err != nil {
-				return err
+				if cfg, o.safe = rescue(cmd, err); o.safe == nil {
+					return err
+				}
 			}
 			log, err := newLogger(cfg.Log)
 			if err != nil {
@@ -123,6 +128,7 @@ func runAgent(ctx context.Context, cfg *config.Config, o runOptions, log *slog.L
 	defer a.printer.close()
 	defer a.close()
 	log.Info("edge-agent starts", "version", build.Version, "commit", build.Commit, "agent", cfg.Agent.ID, "boot", a.boot)
+	a.tellSafeMode()
 	for _, open := range []func(context.Context) error{
 		a.openDataDir, a.openBroker, a.openWeb, a.openPublisher, a.openModels, a.openCameras,
 	} {
@@ -134,6 +140,7 @@ func runAgent(ctx context.Context, cfg *config.Config, o runOptions, log *slog.L
 		}
 	}
 	close(a.ready)
+	a.settleConfig()
 	a.announce()
 	return a.serve(ctx)
 }
@@ -143,7 +150,7 @@ func runAgent(ctx context.Context, cfg *config.Config, o runOptions, log *slog.L
 func (a *agent) serve(ctx context.Context) error {
 	notify(daemon.SdNotifyReady)
 	defer notify(daemon.SdNotifyStopping)
-	stating, stop := context.WithCancel(ctx)
+	stating, stop := context.WithCancel(context.WithoutCancel(ctx)) // to the last frame in hand
 	told := make(chan struct{})
 	go func() {
 		defer close(told)
@@ -256,6 +263,9 @@ func (a *agent) announce() {
 		a.printer.say("Page: %s", a.web.URL())
 	}
 	status := fmt.Sprintf("STATUS=%s, %s", count(len(a.cameras), "camera"), count(len(a.models), "model"))
+	if a.options.safe != nil {
+		status += ", safe mode: the config is wrong"
+	}
 	notify(status)
 }
 

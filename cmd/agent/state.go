@@ -31,16 +31,20 @@ func (a *agent) kick() {
 	}
 }
 
-// tellState publishes all states, at every change and each period, until ctx is done.
+// tellState publishes all states, at every change and each period, until ctx is
+// done, and then once more: what is retained when the agent has stopped is its last
+// account.
 func (a *agent) tellState(ctx context.Context) {
 	t := time.NewTicker(statePeriod)
 	defer t.Stop()
 	rates := newRates()
 	for {
 		a.publishStates(rates)
+		if ctx.Err() != nil {
+			return
+		}
 		select {
 		case <-ctx.Done():
-			return
 		case <-t.C:
 		case <-a.changed:
 		}
@@ -53,6 +57,9 @@ func (a *agent) publishStates(r *rates) {
 		Uptime:   time.Since(a.started).Seconds(), ClockSynced: a.clock.Synced(),
 		Why: []string{}, Models: map[string]publish.ModelBrief{}, Cameras: map[string]publish.CameraBrief{},
 		Queue: a.queueState(), Temperatures: temperatures("/sys/class/thermal"), Latency: a.latency.state(),
+	}
+	if a.options.safe != nil {
+		s.Why = append(s.Why, a.options.safe.text())
 	}
 	for _, m := range a.models {
 		st := a.modelState(m, r)
@@ -220,6 +227,9 @@ func (a *agent) Missing() []web.Missing {
 		return []web.Missing{{Part: "agent", Why: "it is still starting: models are being opened"}}
 	}
 	var missing []web.Missing
+	if a.options.safe != nil {
+		missing = append(missing, web.Missing{Part: "config", Why: a.options.safe.text()})
+	}
 	for _, c := range a.cameras {
 		if i := c.cam.Info(); i.Status != pipeline.CameraOnline {
 			missing = append(missing, web.Missing{Part: "camera", Name: c.id, Why: string(i.Status) + because(i.LastError)})

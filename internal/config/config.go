@@ -15,6 +15,9 @@ import (
 // config mentions are searched there when they are not beside the config file.
 const ShareDir = "/usr/share/edge-agent"
 
+// defaultDataDir is agent.data_dir where nothing is said.
+const defaultDataDir = "/var/lib/edge-agent"
+
 // Config is everything that can be set. Every value has been checked; every
 // value that was left out has its default. Nothing in it is shared or watched: a
 // changed file is read by a new Load.
@@ -34,7 +37,9 @@ type Config struct {
 	Web           Web  `yaml:"web"`
 	Log           Log  `yaml:"log"`
 
-	dir string // absolute directory of the config file
+	dir  string // absolute directory of the config file
+	file string // the config file, absolute
+	text []byte // of the config file
 }
 
 // Agent is this machine.
@@ -149,7 +154,7 @@ type Log struct {
 func (c *Config) defaults() {
 	*c = Config{
 		Version: 1,
-		Agent:   Agent{DataDir: "/var/lib/edge-agent"},
+		Agent:   Agent{DataDir: defaultDataDir},
 		MQTT: MQTT{
 			Broker:   "embedded",
 			Embedded: Embedded{Listen: "127.0.0.1:1883", Websocket: "127.0.0.1:9001"},
@@ -183,6 +188,12 @@ func (m Model) CPUThreads(d Delegate) int {
 	}
 	return min(runtime.NumCPU(), 4)
 }
+
+// File is the config file, as an absolute path.
+func (c *Config) File() string { return c.file }
+
+// Text is the config file as Load read it, without what variables and flags said.
+func (c *Config) Text() []byte { return c.text }
 
 // CameraIDs gives the cameras in the order of their names.
 func (c *Config) CameraIDs() []string { return slices.Sorted(maps.Keys(c.Cameras)) }

@@ -31,6 +31,9 @@ type Options struct {
 	Flags     *pflag.FlagSet // with the flags that AddFlags made; may be nil
 	Hostname  string         // for the default id; empty: the system's
 	MachineID string         // likewise
+	// Original is where the file that is loaded was copied from: its paths are
+	// relative to there. Empty: it is no copy.
+	Original string
 }
 
 // Find gives the config file to read: the one that the user named, else the first
@@ -88,10 +91,40 @@ func Load(path string, o Options) (*Config, Problems) {
 	if ps := c.sorted(); len(ps) > 0 {
 		return nil, ps
 	}
+	cfg.text = data
 	if err := cfg.finish(path, o); err != nil {
 		return nil, Problems{{File: path, Text: err.Error()}}
 	}
 	return &cfg, nil
+}
+
+// DataDir gives agent.data_dir of a config that Load does not accept, as far as it
+// can be told: what a flag or a variable says counts even when the file cannot be
+// read at all. It is absolute unless the working directory is unknown.
+func DataDir(path string, o Options) string {
+	c := &collector{file: path, seen: map[string]bool{}, where: map[string]*yaml.Node{}, origin: map[*yaml.Node]string{}}
+	roots := []*yaml.Node{{Kind: yaml.MappingNode}} // as if the file said nothing
+	if data, err := read(path); err == nil {
+		if root := c.parse(data); root != nil {
+			roots = []*yaml.Node{root, roots[0]}
+		}
+	}
+	dir := defaultDataDir
+	for _, root := range roots {
+		var said struct {
+			Agent struct {
+				DataDir string `yaml:"data_dir"`
+			} `yaml:"agent"`
+		}
+		if err := overlay(c, root, o.Flags).Decode(&said); err == nil && said.Agent.DataDir != "" {
+			dir = said.Agent.DataDir
+			break
+		}
+	}
+	if abs, err := filepath.Abs(path); err == nil && !filepath.IsAbs(dir) {
+		dir = filepath.Join(filepath.Dir(abs), dir)
+	}
+	return dir
 }
 
 // read gives the file, if it is one and not too long.
@@ -179,11 +212,14 @@ func (c *Config) MQTTPassword() (Secret, error) {
 
 // finish fills what depends on the machine and on where the file stands.
 func (c *Config) finish(path string, o Options) error {
+	if o.Original != "" {
+		path = o.Original
+	}
 	abs, err := filepath.Abs(path)
 	if err != nil {
 		return fmt.Errorf("its folder is unknown: %w", err)
 	}
-	c.dir = filepath.Dir(abs)
+	c.dir, c.file = filepath.Dir(abs), abs
 	if !filepath.IsAbs(string(c.Agent.DataDir)) {
 		c.Agent.DataDir = Path(filepath.Join(c.dir, string(c.Agent.DataDir)))
 	}

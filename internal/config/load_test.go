@@ -165,6 +165,61 @@ log: {level: debug, format: journal}
 	}
 }
 
+// TestCopy: a copy of a config means the paths of the original.
+func TestCopy(t *testing.T) {
+	dir := t.TempDir()
+	o := here()
+	o.Original = filepath.Join(dir, "config.yaml")
+	text := "agent: {data_dir: data}\n" + small
+	c := mustLoad(t, text, o)
+	if string(c.Agent.DataDir) != filepath.Join(dir, "data") || c.File() != o.Original || string(c.Text()) != text {
+		t.Errorf("data_dir %s, file %s, text %q", c.Agent.DataDir, c.File(), c.Text())
+	}
+	if _, searched := c.Resolve("m.yaml"); searched[0] != filepath.Join(dir, "m.yaml") {
+		t.Errorf("files are searched at %v", searched)
+	}
+}
+
+// TestDataDir: it is found in configs that are wrong, and without any.
+func TestDataDir(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "config.yaml")
+	for _, c := range []struct{ text, env, flag, want string }{
+		{"agent: {data_dir: data, nonsense: 1}", "", "", filepath.Join(dir, "data")},
+		{"agent: {data_dir: data, nonsense: 1}", "/var/env", "", "/var/env"},
+		{"agent: {data_dir: data, nonsense: 1}", "/var/env", "/var/flag", "/var/flag"},
+		{"agent: {data_dir: [data]}", "", "", defaultDataDir},
+		{"agent: x", "", "/var/flag", "/var/flag"},
+		{"{ not yaml", "", "", defaultDataDir},
+		{"{ not yaml", "/var/env", "", "/var/env"},
+		{"", "", "/var/flag", "/var/flag"},
+		{"[1, 2]", "/var/env", "", "/var/env"},
+	} {
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		fs := pflag.NewFlagSet("test", pflag.ContinueOnError)
+		AddFlags(fs)
+		if c.flag != "" {
+			if err := fs.Set("data-dir", c.flag); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if c.env == "" {
+			_ = os.Unsetenv("EDGE_AGENT_AGENT_DATA_DIR")
+		} else {
+			t.Setenv("EDGE_AGENT_AGENT_DATA_DIR", c.env)
+		}
+		if got := DataDir(path, Options{Flags: fs}); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+	_ = os.Unsetenv("EDGE_AGENT_AGENT_DATA_DIR")
+	if got := DataDir(filepath.Join(dir, "none.yaml"), Options{}); got != defaultDataDir {
+		t.Errorf("without a file: %s", got)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	c := mustLoad(t, small, here())
 	var want Config
@@ -175,7 +230,7 @@ func TestDefaults(t *testing.T) {
 		Source: "auto", Models: []string{"objects"}, FPS: 10, Pace: "realtime", Loop: true, Weight: 1,
 	}}
 	if diff := cmp.Diff(&want, c, cmp.AllowUnexported(Secret{}), cmp.FilterPath(func(p cmp.Path) bool {
-		return p.String() == "dir"
+		return p.String() == "dir" || p.String() == "file" || p.String() == "text"
 	}, cmp.Ignore())); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}

@@ -16,8 +16,8 @@ const (
 )
 
 // who are the attributes that make a line another line: the same trouble of two
-// cameras is told twice.
-var who = map[string]bool{"camera": true, "model": true, "delegate": true, "worker": true, "region": true}
+// cameras is told twice, and so are two problems of one config.
+var who = map[string]bool{"camera": true, "model": true, "delegate": true, "worker": true, "region": true, "problem": true}
 
 // limiter lets a record through unless the same one (level, message, who) did so
 // less than a second ago. The next to pass says in "repeated" how many were held
