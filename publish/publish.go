@@ -90,9 +90,6 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 	p.password = func() string { return secret }
 	c.Password, c.URL = "", u.String()
 	p.cfg = c
-	if t := schemes[u.Scheme]; t.tls && c.TLS != nil && c.TLS.InsecureSkipVerify {
-		log.Warn("mqtt.tls.insecure is set: the broker's certificate is not checked", "broker", c.URL)
-	}
 	p.rival.own = c.Boot
 	p.link.since = time.Now()
 	p.ctx, p.cancel = context.WithCancel(context.Background())

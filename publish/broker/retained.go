@@ -1,5 +1,7 @@
 package broker
 
+// Retained messages for new subscribers, without the data race that mochi has there.
+
 import (
 	"slices"
 	"strings"

@@ -1,5 +1,7 @@
 package broker
 
+// One client after the other when two use the same id.
+
 import (
 	"time"
 
