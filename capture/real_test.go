@@ -254,15 +254,22 @@ func BenchmarkFill(b *testing.B) {
 	} else {
 		f.Release()
 	}
-	var cooked time.Duration
+	var trips, inside []int64
 	b.ReportAllocs()
 	for b.Loop() {
+		began := pipeline.Now()
 		f, err := v.Fill(b.Context(), 0)
 		if err != nil {
 			b.Fatal(err)
 		}
-		cooked += time.Duration(f.Ready - f.RetrieveStart)
+		trips = append(trips, pipeline.Now()-began)
+		inside = append(inside, f.Ready-f.RetrieveStart)
 		f.Release()
 	}
-	b.ReportMetric(float64(cooked.Nanoseconds())/float64(b.N), "ns-in-worker/op")
+	slices.Sort(trips)
+	slices.Sort(inside)
+	half := len(trips) / 2
+	b.ReportMetric(float64(trips[half])/1e3, "p50-us")
+	b.ReportMetric(float64(trips[len(trips)*99/100])/1e3, "p99-us")
+	b.ReportMetric(float64(inside[half])/1e3, "p50-us-of-picture")
 }

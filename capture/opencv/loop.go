@@ -1,13 +1,16 @@
 package opencv
 
-// The grab loop: one goroutine, locked to its thread, that owns the source. It
-// grabs every frame and decodes only those that somebody waits for.
+// The grab loop: one goroutine, locked to its thread, that reads the source. It
+// grabs every frame and decodes only those that somebody waits for. While it waits
+// for the next frame's time, whoever brings a fill decodes and cooks in its place:
+// that saves the switch to the loop's thread.
 
 import (
 	"errors"
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 	"time"
 
 	"gocv.io/x/gocv"
@@ -20,16 +23,18 @@ import (
 // behind is how late a paced recording may run before it gives up catching up.
 const behind = 500 * time.Millisecond
 
-// loop is what only the grab loop touches.
+// loop is the open source.
 type loop struct {
-	w    *Worker
-	o    source.Open
-	g    grabber
-	info source.Info // as last told
+	w *Worker
+	o source.Open
 
 	period time.Duration // between frames that we pace; 0: the source does, or lockstep
 	due    int64         // when the next one is
 	timer  *time.Timer
+
+	src  sync.Mutex // guards what follows; taken before Worker.mu
+	g    grabber
+	info source.Info // as last told
 
 	frame     gocv.Mat  // as retrieved
 	bgr       gocv.Mat  // the same, if it was not 8-bit BGR
@@ -64,16 +69,28 @@ func (w *Worker) run(o source.Open, r worker.Request) {
 		r.Fail(kind, err)
 		return
 	}
-	defer func() { _ = l.g.Close() }()
 	if rec, ok := l.g.(recording); ok && !o.Lockstep {
 		l.period = rec.Period()
 	}
 	l.frame, l.bgr = gocv.NewMat(), gocv.NewMat()
-	defer func() { _, _ = l.frame.Close(), l.bgr.Close() }()
+	defer l.close()
 	l.info = l.g.Info()
 	l.info.Source, l.info.Demo = o.Source.String(), o.Source.Demo
 	r.Reply(worker.Message{Type: worker.Opened}, l.info)
+	w.mu.Lock()
+	w.loop = l
+	w.mu.Unlock()
 	l.turn()
+}
+
+// close lets the source and its last frame go.
+func (l *loop) close() {
+	l.src.Lock()
+	defer l.src.Unlock()
+	l.w.mu.Lock()
+	l.w.fresh = false
+	l.w.mu.Unlock()
+	_, _, _ = l.frame.Close(), l.bgr.Close(), l.g.Close()
 }
 
 // turn grabs frame after frame.
@@ -95,6 +112,8 @@ func (l *loop) turn() {
 // grab moves on to the next frame, at the end of a recording to its first one if
 // it is to begin again.
 func (l *loop) grab() (int64, error) {
+	l.src.Lock()
+	defer l.src.Unlock()
 	l.w.mu.Lock()
 	l.w.fresh = false // the source may reuse the memory from here on
 	l.w.mu.Unlock()
@@ -183,6 +202,23 @@ func (l *loop) taken() bool {
 
 // serve cooks the frame that stands for each view that waits for it.
 func (l *loop) serve() {
+	l.src.Lock()
+	defer l.src.Unlock()
+	l.serveLocked()
+}
+
+// tryServe is serve on another goroutine than the loop's; false when the loop is
+// at work and has to do it itself.
+func (l *loop) tryServe() bool {
+	if !l.src.TryLock() {
+		return false
+	}
+	defer l.src.Unlock()
+	l.serveLocked()
+	return true
+}
+
+func (l *loop) serveLocked() {
 	for {
 		v, thinned := l.next()
 		if v == nil {
@@ -222,7 +258,9 @@ func (l *loop) next() (*view, uint32) {
 func (l *loop) answer(v *view, thinned uint32) {
 	defer v.cooking.Unlock()
 	r := &v.taken
-	seq, at := l.w.seq, l.w.at // only this goroutine changes them
+	l.w.mu.Lock()
+	seq, at := l.w.seq, l.w.at // they stay as long as l.src is held: see next
+	l.w.mu.Unlock()
 	err := l.retrieve(seq)
 	if err == nil {
 		err = v.cook.Cook(l.picture, int(r.Slot))

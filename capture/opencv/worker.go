@@ -32,6 +32,7 @@ type Worker struct {
 	times times
 	over  *worker.Failure // why no more frames will come
 	lock  bool            // lockstep
+	loop  *loop           // nil before the source is open
 }
 
 // Areas maps what is attached (worker.Areas).
@@ -149,8 +150,19 @@ func (w *Worker) open(r *worker.Request) {
 	go w.run(o, *r)
 }
 
-// fill leaves the request to the loop, or answers it when nothing will come.
+// fill answers the request with the frame that stands, or leaves it to the loop.
 func (w *Worker) fill(r *worker.Request) {
+	l, ok := w.accept(r)
+	if !ok {
+		return
+	}
+	if l == nil || !l.tryServe() || l.o.Lockstep { // in lockstep it may be free to go on now
+		w.stir()
+	}
+}
+
+// accept notes that a view waits; false when nothing will come for it.
+func (w *Worker) accept(r *worker.Request) (*loop, bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	v := w.views[r.View]
@@ -168,8 +180,9 @@ func (w *Worker) fill(r *worker.Request) {
 		if deadline := r.T[1]; deadline > 0 {
 			v.timer.Reset(time.Duration(deadline - pipeline.Now()))
 		}
-		w.stir()
+		return w.loop, true
 	}
+	return nil, false
 }
 
 // expire answers a fill whose deadline has passed, even while the loop is stuck in
