@@ -147,7 +147,7 @@ func (a *agent) openModel(ctx context.Context, w *workshop, id string) error {
 		ds = []delegates.Delegate{{Kind: delegates.CPU, Threads: conf.CPUThreads(config.Delegate{})}}
 	}
 	c := w.chainConfig(s, ds)
-	c.Log, c.Event = a.log, a.event
+	c.Log, c.Event, c.MaxResident = a.log, a.event, a.cfg.Runtime.WorkerLimit()
 	begun := time.Now()
 	chain, m, err := openModel(ctx, s, c)
 	if err != nil {
@@ -222,6 +222,7 @@ func (a *agent) openCamera(id string, bin *worker.Binary, missing string) error 
 	cam, err := capture.Open(capture.Config{
 		ID: id, Source: src, Width: conf.Width, Height: conf.Height, Pace: capture.Pace(conf.Pace), Loop: conf.Loop,
 		Demo: a.resolved(demoClip), Spawner: a.spawner, Binary: bin, Missing: missing, Build: build.ID(), Log: a.log,
+		MaxResident: a.cfg.Runtime.WorkerLimit(),
 	}, views, a.event, func(st pipeline.CameraStatus) {
 		a.client.CameraStatus(id, st)
 		a.kick()

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+
+	"golang.org/x/sys/unix"
 )
 
 // ShareDir is where the package installs models and the demo clip; files that the
@@ -137,6 +139,23 @@ type Camera struct {
 // Runtime is the inference library.
 type Runtime struct {
 	Library Path `yaml:"library"` // libLiteRt.so; empty: searched beside the agent, then in /usr/lib/edge-agent
+	// WorkerMemory is the resident memory above which a worker is replaced, between
+	// two frames; 0: half of the machine's (WorkerLimit).
+	WorkerMemory Size `yaml:"worker_memory"`
+}
+
+// WorkerLimit is the resident memory in bytes above which a worker is replaced: what
+// the config says, else half of the machine's memory, else (it could not be asked)
+// 0, no limit.
+func (r Runtime) WorkerLimit() uint64 {
+	if r.WorkerMemory > 0 {
+		return uint64(r.WorkerMemory)
+	}
+	var i unix.Sysinfo_t
+	if err := unix.Sysinfo(&i); err != nil {
+		return 0
+	}
+	return i.Totalram * uint64(i.Unit) / 2
 }
 
 // Web is the page, /metrics, /healthz and /readyz.
