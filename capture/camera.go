@@ -97,6 +97,7 @@ type Info struct {
 	LastGrab    int64                 `json:"-"`          // CLOCK_MONOTONIC ns; 0: no frame yet
 	Reconnects  uint64                `json:"reconnects"` // workers after the first that gave frames
 	Stalls      uint64                `json:"stalls"`     // workers ended because no frame came or they did not answer
+	Losses      uint64                `json:"losses"`     // workers that ended otherwise: died, lost their source, were replaced
 	Generation  uint32                `json:"generation,omitempty"`
 	PID         int                   `json:"pid,omitempty"`
 	Resident    uint64                `json:"resident_bytes,omitempty"` // of the worker, as it says
@@ -306,9 +307,6 @@ func (c *Camera) away(st pipeline.CameraStatus, err error, again time.Duration) 
 	lost := !c.told || c.info.Status == pipeline.CameraOnline
 	same := c.info.LastError == err.Error() && !lost
 	c.info.LastError, c.info.LastErrorAt, c.info.FPS = err.Error(), time.Now(), 0
-	if st == pipeline.CameraStalled {
-		c.info.Stalls++
-	}
 	c.mu.Unlock()
 	c.setStatus(st)
 	level := slog.LevelWarn

@@ -3,9 +3,14 @@ package capture
 // The real edge-agent-capture, a process with OpenCV, under supervision.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"image"
+	"image/jpeg"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -272,4 +277,41 @@ func BenchmarkFill(b *testing.B) {
 	b.ReportMetric(float64(trips[half])/1e3, "p50-us")
 	b.ReportMetric(float64(trips[len(trips)*99/100])/1e3, "p99-us")
 	b.ReportMetric(float64(inside[half])/1e3, "p50-us-of-picture")
+}
+
+// TestRealStream reads MJPEG over HTTP through the worker's cage; the server hangs
+// up each client after a while, and the camera comes back each time.
+func TestRealStream(t *testing.T) {
+	c := realConfig(t)
+	var picture bytes.Buffer
+	if err := jpeg.Encode(&picture, image.NewGray(image.Rect(0, 0, 96, 64)), nil); err != nil {
+		t.Fatal(err)
+	}
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "multipart/x-mixed-replace;boundary=frame")
+		for range 200 {
+			if _, err := fmt.Fprintf(w, "--frame\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n%s\r\n", picture.Len(), picture.Bytes()); err != nil {
+				return
+			}
+			w.(http.Flusher).Flush()
+			time.Sleep(5 * time.Millisecond)
+		}
+	}))
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	c.Source = strings.Replace(s.URL, "http://", "http://user:secret@", 1) + "/cam.mjpg"
+	cam, v, said := openCamera(t, c, ViewConfig{Model: "m", Recipe: square(16)})
+	a := tally{v: v}
+	for cam.Info().Reconnects < 2 {
+		if err := a.next(t, 0); err != nil {
+			t.Fatal(err) // a source that hangs up fails no frame
+		}
+	}
+	a.check(t)
+	i := cam.Info()
+	if i.Backend != "FFmpeg" || i.Width != 96 || i.Height != 64 || !strings.Contains(i.LastError, "gives no more frames") {
+		t.Errorf("info %+v", i)
+	}
+	if events, _ := said.get(); len(events) < 4 || strings.Contains(fmt.Sprint(i, events), "secret") {
+		t.Errorf("events %v, info %+v", events, i)
+	}
 }

@@ -359,6 +359,14 @@ func (c *Camera) end(s *session, why error) {
 	s.grabbed, _, _ = s.header()
 	c.mu.Lock()
 	c.seq = max(c.seq, s.grabbed)
+	var stall *stallError
+	switch {
+	case why == nil, errors.Is(why, errEnd), c.stopped.Err() != nil: // on purpose
+	case errors.As(why, &stall):
+		c.info.Stalls++
+	default:
+		c.info.Losses++
+	}
 	c.mu.Unlock()
 	if !s.reaped {
 		c.conf.Log.Error("capture worker cannot be ended; its frame pools are given up", "camera", c.conf.ID, "pid", s.p.PID())
