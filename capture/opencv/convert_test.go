@@ -206,6 +206,7 @@ func TestCookAllocatesNothing(t *testing.T) {
 // BenchmarkCook compares a whole recipe with the resize and cvtColor that any
 // program has to do: 640x480 to 224x224.
 func BenchmarkCook(b *testing.B) {
+	gocv.SetNumThreads(1) // as New does
 	m := noise(b, 640, 480, 7)
 	b.Run("plain resize and cvtColor", func(b *testing.B) {
 		small, rgb := gocv.NewMat(), gocv.NewMat()

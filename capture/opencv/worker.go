@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"gocv.io/x/gocv"
+
 	"edgeagent/capture/source"
 	"edgeagent/internal/pipeline"
 	"edgeagent/internal/worker"
@@ -58,6 +60,9 @@ type view struct {
 // New makes the handler of a capture worker. tell sends its news; cage, if not
 // nil, is called once, before the source is opened.
 func New(areas Areas, tell func(v any), cage func(source.Source)) *Worker {
+	// Pictures of a tensor's size take longer to share out than to do, and the other
+	// cores belong to the models. (FFmpeg's decoders have threads of their own.)
+	gocv.SetNumThreads(1)
 	return &Worker{
 		areas: areas, tell: tell, cage: cage,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}),
