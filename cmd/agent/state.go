@@ -285,7 +285,7 @@ func (a *agent) workers() (all []metrics.Worker) {
 		i := c.cam.Info()
 		all = append(all, metrics.Worker{
 			Kind: "capture", Name: c.id, Resident: i.Resident,
-			Restarts: map[string]uint64{"stalled": i.Stalls, "replaced": i.Reconnects},
+			Restarts: map[string]uint64{"stalled": i.Stalls, "replaced": i.Losses},
 		})
 	}
 	return all
