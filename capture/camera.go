@@ -115,7 +115,7 @@ type Camera struct {
 	stopped context.Context // done when Close was called
 	stop    context.CancelFunc
 	grace   context.Context // how long Close lets the worker end by itself
-	wg      sync.WaitGroup
+	wg      sync.WaitGroup  // the supervisor
 
 	mu      sync.Mutex // guards what follows
 	cur     *session
@@ -169,11 +169,8 @@ func Open(c Config, views []ViewConfig, events func(pipeline.Event), status func
 		}
 		cam.views = append(cam.views, v)
 	}
-	cam.wg.Add(1 + len(cam.views))
+	cam.wg.Add(1)
 	go cam.supervise()
-	for _, v := range cam.views {
-		go v.run()
-	}
 	return cam, nil
 }
 
@@ -208,7 +205,7 @@ func (c *Camera) Info() Info {
 }
 
 // Close ends the worker, by force when ctx is done, and waits for the camera's
-// goroutines. Fills under way return ErrClosed. A pool whose frames are not all
+// goroutine. Fills under way return ErrClosed. A pool whose frames are not all
 // released yet is let go when they are.
 func (c *Camera) Close(ctx context.Context) {
 	c.mu.Lock()

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,8 +17,9 @@ import (
 )
 
 // poll is how long a worker holds a fill before it answers that there is no frame,
-// and is asked again: it bounds how long an abandoned fill is under way.
-const poll = 500 * time.Millisecond
+// and is asked again. A slot is the worker's until it answers, so this bounds how
+// long a Fill outlives its context.
+const poll = 100 * time.Millisecond
 
 // The reasons of a camera's FrameErrors.
 const (
@@ -28,12 +28,12 @@ const (
 )
 
 // View is one look at the camera. Its methods are safe for several goroutines;
-// Fills are done one after the other.
+// Fills wait for each other.
 type View struct {
 	cam  *Camera
 	conf ViewConfig
 
-	jobs     chan *job
+	turn     chan struct{} // holds one token: whoever has it fills
 	freed    chan struct{} // a slot has come back
 	asked    atomic.Int64  // since when a fill waits for the worker; 0: none does
 	deadline atomic.Int64  // until when the worker must answer the one it has; 0: none
@@ -59,49 +59,6 @@ type shelf struct {
 	retired bool // closed when the last comes back
 }
 
-// account is what became of the camera's frames for this view. seq is the last one
-// that is accounted for; seq = delivered + thinned + skipped + failed.
-type account struct {
-	seq       uint64
-	delivered uint64
-	thinned   uint64
-	skipped   uint64
-	failed    map[string]uint64
-
-	// since the last delivered frame:
-	newThinned, newSkipped int
-}
-
-// settling is the end of a session as its views see it.
-type settling struct {
-	seq    uint64 // the last frame that was grabbed
-	reaped bool
-	clean  bool // on purpose: a fill under way is no failure
-}
-
-// job is one Fill under way.
-type job struct {
-	ctx       context.Context
-	notBefore int64
-	state     atomic.Int32
-	out       chan filled // room for one
-}
-
-// The states of a job. Who moves it first has won.
-const (
-	jobWaits int32 = iota
-	jobDone
-	jobAbandoned
-)
-
-type filled struct {
-	frame *pipeline.Frame
-	err   error
-}
-
-// spareJobs are used again, unless they were abandoned.
-var spareJobs = sync.Pool{New: func() any { return &job{out: make(chan filled, 1)} }}
-
 func newView(c *Camera, vc ViewConfig) (*View, error) {
 	if vc.Slots <= 0 {
 		vc.Slots = DefaultSlots
@@ -110,7 +67,7 @@ func newView(c *Camera, vc ViewConfig) (*View, error) {
 		return nil, err
 	}
 	v := &View{
-		cam: c, conf: vc, jobs: make(chan *job), freed: make(chan struct{}, 1),
+		cam: c, conf: vc, turn: make(chan struct{}, 1), freed: make(chan struct{}, 1),
 		acc: account{failed: map[string]uint64{}},
 	}
 	_, err := v.ready()
@@ -201,105 +158,39 @@ func (sh *shelf) put(slot int) {
 // next frame. The caller releases it. While the camera is away it waits.
 //
 // A *pipeline.FrameError stands for exactly one captured frame that failed; ask
-// again. pipeline.ErrEnd is the end of a recording, ErrClosed that of the camera,
-// and the error of ctx that of ctx: a frame that arrives after that counts as
-// skipped.
+// again. pipeline.ErrEnd is the end of a recording, ErrClosed that of the camera.
+// The error of ctx may come some 100 ms after its end: the worker must give the
+// slot back first.
 func (v *View) Fill(ctx context.Context, notBefore int64) (*pipeline.Frame, error) {
-	j, _ := spareJobs.Get().(*job)
-	j.ctx, j.notBefore = ctx, notBefore
-	j.state.Store(jobWaits)
 	select {
-	case v.jobs <- j:
+	case v.turn <- struct{}{}:
 	case <-ctx.Done():
 		return nil, ctx.Err()
-	case <-v.cam.stopped.Done():
-		return nil, ErrClosed
 	}
-	var r filled
-	select {
-	case r = <-j.out:
-	case <-ctx.Done():
-		if j.state.CompareAndSwap(jobWaits, jobAbandoned) {
-			return nil, ctx.Err()
-		}
-		r = <-j.out // it came in the same moment
-	}
-	j.ctx = nil
-	spareJobs.Put(j)
-	return r.frame, r.err
-}
-
-// Counts is the account of this view up to the last frame it knows of. A frame
-// that was handed out counts as in flight: whoever answers it, or fails, moves it
-// over.
-func (v *View) Counts() pipeline.Counts {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	a := &v.acc
-	c := pipeline.Counts{
-		Captured: a.seq, Thinned: a.thinned, Skipped: a.skipped, InFlight: a.delivered,
-		Reasons: maps.Clone(a.failed),
-	}
-	for _, n := range a.failed {
-		c.Failed += n
-	}
-	return c
-}
-
-// run does fills until the camera is closed.
-func (v *View) run() {
-	defer v.cam.wg.Done()
-	for {
-		select {
-		case j := <-v.jobs:
-			f, err := v.fill(j)
-			v.asked.Store(0)
-			v.finish(j, f, err)
-		case <-v.cam.stopped.Done():
-			return
-		}
-	}
-}
-
-// finish answers a job; a frame that nobody waits for any more is skipped.
-func (v *View) finish(j *job, f *pipeline.Frame, err error) {
-	if j.state.CompareAndSwap(jobWaits, jobDone) {
-		j.out <- filled{f, err}
-		return
-	}
-	if f == nil {
-		return
-	}
-	v.mu.Lock()
-	v.acc.delivered--
-	v.acc.skipped++
-	v.acc.newSkipped++
-	v.mu.Unlock()
-	f.Release()
-}
-
-// fill gets a frame from whichever worker there is.
-func (v *View) fill(j *job) (*pipeline.Frame, error) {
+	defer func() {
+		v.asked.Store(0)
+		<-v.turn
+	}()
 	for {
 		if v.ended.Load() {
 			return nil, pipeline.ErrEnd
 		}
-		s, err := v.cam.await(j.ctx)
+		s, err := v.cam.await(ctx)
 		if err != nil {
 			return nil, err
 		}
-		sh, slot, err := v.take(j.ctx)
+		sh, slot, err := v.take(ctx)
 		if err != nil {
 			return nil, err
 		}
 		if sh == nil {
 			continue // the pool was given up meanwhile
 		}
-		f, err := v.ask(s, sh, slot, j.notBefore)
+		f, err := v.ask(s, sh, slot, notBefore)
 		if f != nil || err != nil {
 			return f, err
 		}
-		if err := j.ctx.Err(); err != nil {
+		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
 	}
@@ -345,7 +236,7 @@ func (v *View) ask(s *session, sh *shelf, slot int, notBefore int64) (*pipeline.
 	v.asked.CompareAndSwap(0, now)
 	deadline := now + int64(poll)
 	v.deadline.Store(deadline)
-	// Not the job's context: the slot is the worker's until it answers or is reaped.
+	// Not the caller's context: the slot is the worker's until it answers or is reaped.
 	m, _, err := s.p.Call(context.Background(), worker.Message{
 		Type: worker.Fill, View: sh.pool.Info.View, Slot: uint16(slot), T: [4]int64{notBefore, deadline},
 	}, nil)
@@ -451,81 +342,10 @@ func (v *View) end(s *session) {
 	}
 }
 
-// died accounts for a fill whose worker is gone. The frame that stood when it died
-// failed, if it was one that this fill waited for; else the fill was waiting for a
-// frame that never came, and goes on to wait.
-func (v *View) died(s *session, sh *shelf, slot int, notBefore int64) error {
-	if s.reaped {
-		defer sh.put(slot)
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	d := v.due
-	if d != nil {
-		d.seq = max(d.seq, v.acc.seq)
-	}
-	late := v.cam.conf.Pace != Lockstep && sh.pool.Header().LastGrab.Load() < notBefore
-	failed := d != nil && d.seq > v.acc.seq && !d.clean && !late
-	if failed {
-		v.acc.upTo(d.seq-1, 0)
-		v.acc.fail(ReasonDied)
-	} else if d != nil && late {
-		v.acc.upTo(d.seq, int(d.seq-v.acc.seq))
-	}
-	v.returned()
-	if failed {
-		return &pipeline.FrameError{Reason: ReasonDied}
-	}
-	return nil
-}
-
 // giveBack takes back a slot in which no frame stands.
 func (v *View) giveBack(sh *shelf, slot int) {
 	v.mu.Lock()
 	v.returned()
 	v.mu.Unlock()
 	sh.put(slot)
-}
-
-// returned notes that no slot is with the worker any more, and settles what waited
-// for that. v.mu is held.
-func (v *View) returned() {
-	v.lent = false
-	if d := v.due; d != nil {
-		v.due = nil
-		v.acc.upTo(max(d.seq, v.acc.seq), 0)
-	}
-}
-
-// settle accounts for what an ended worker grabbed and never delivered: up to seq.
-// While a fill is under way, only that knows of its frame, and settles afterwards.
-func (v *View) settle(seq uint64, reaped, clean bool) {
-	if !reaped {
-		v.retire()
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	if v.lent {
-		v.due = &settling{seq: seq, reaped: reaped, clean: clean}
-		return
-	}
-	v.acc.upTo(max(seq, v.acc.seq), 0)
-}
-
-// upTo accounts for the frames up to seq, of which at most so many were left out
-// on purpose; newer ones took the place of the rest.
-func (a *account) upTo(seq uint64, thinned int) {
-	gap := int(seq - a.seq)
-	thinned = min(thinned, gap)
-	a.seq = seq
-	a.thinned += uint64(thinned)
-	a.skipped += uint64(gap - thinned)
-	a.newThinned += thinned
-	a.newSkipped += gap - thinned
-}
-
-// fail accounts for the next frame as failed.
-func (a *account) fail(reason string) {
-	a.seq++
-	a.failed[reason]++
 }
