@@ -37,7 +37,7 @@ run() {
 	agent=$(child_of $job)
 	kill -INT "$agent"
 	wait $job || status=$?
-	head -n 40 $log
+	grep -v '^go: downloading' $log | head -n 30
 	echo "… $(grep -c "$classified" $log) classifications"
 	if [ $status != 0 ]; then
 		tail -n 20 $log

@@ -70,6 +70,8 @@ rm -f "$log"
 
 if [ $installs_mosquitto = yes ]; then
 	"${as_root[@]}" update-rc.d mosquitto disable >/dev/null
-	"${as_root[@]}" deb-systemd-helper disable mosquitto.service >/dev/null
-	say "mosquitto is here for the tests only; its service was left disabled"
+	if command -v systemctl >/dev/null; then
+		"${as_root[@]}" systemctl --quiet disable mosquitto >/dev/null 2>&1 || true
+	fi
+	say "mosquitto is here for the tests only; its service is left disabled (systemctl enable --now mosquitto starts it)"
 fi
