@@ -310,7 +310,7 @@ func (c *Camera) away(st pipeline.CameraStatus, err error, again time.Duration) 
 	if same {
 		level = slog.LevelDebug
 	}
-	c.conf.Log.Log(context.Background(), level, "camera "+string(st), "camera", c.conf.ID, "error", err, "again_in", again.Round(time.Millisecond))
+	c.conf.Log.Log(context.Background(), level, "camera gives no frames", "camera", c.conf.ID, "status", st, "error", err, "again_in", again.Round(time.Millisecond))
 	if lost {
 		c.event(EventLost, err.Error())
 	}

@@ -349,7 +349,7 @@ func TestCloseEndsFills(t *testing.T) {
 	f := &fakes{scripts: []script{{period: time.Hour}}}
 	cam, v, _ := openFake(t, Config{}, f)
 	failed := make(chan error)
-	go func() { _, err := v.Fill(context.Background(), 0); failed <- err }()
+	go func() { _, err := v.Fill(t.Context(), 0); failed <- err }()
 	until(t, "a fill under way", func() bool { return v.deadline.Load() != 0 })
 	cam.Close(t.Context())
 	if err := <-failed; !errors.Is(err, ErrClosed) {

@@ -252,7 +252,7 @@ func openCamera(t *testing.T, c Config, views ...ViewConfig) (*Camera, *View, *t
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { cam.Close(context.Background()) })
+	t.Cleanup(func() { cam.Close(context.Background()) }) //nolint:usetesting // t.Context is over when cleanups run
 	return cam, cam.Views()[0], &said
 }
 

@@ -4,7 +4,6 @@ package capture
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"image"
@@ -210,10 +209,10 @@ func TestByHand(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, args := range [][]string{nil, {"--parent=1"}, {"--nonsense"}} {
-		out, err := exec.Command(path, args...).CombinedOutput()
+		out, failed := exec.Command(path, args...).CombinedOutput()
 		var e *exec.ExitError
-		if !errors.As(err, &e) || e.ExitCode() != 64 || len(args) == 0 && !strings.HasPrefix(string(out), BinaryName+" is started by edge-agent itself") {
-			t.Errorf("%v: %v\n%s", args, err, out)
+		if !errors.As(failed, &e) || e.ExitCode() != 64 || len(args) == 0 && !strings.HasPrefix(string(out), BinaryName+" is started by edge-agent itself") {
+			t.Errorf("%v: %v\n%s", args, failed, out)
 		}
 	}
 	out, err := exec.Command(path, "--version").Output()
@@ -231,7 +230,7 @@ func TestFindBinary(t *testing.T) {
 	if _, searched, err := FindBinary(path); err == nil || !slices.Equal(searched, []string{path}) || !strings.Contains(err.Error(), "is not at "+path+";") {
 		t.Errorf("not executable: %v %v", searched, err)
 	}
-	if err := os.Chmod(path, 0o700); err != nil { //nolint:gosec // it has to be executable
+	if err := os.Chmod(path, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	if got, _, err := FindBinary(path); got != path || err != nil {
@@ -257,7 +256,7 @@ func BenchmarkFill(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			defer cam.Close(context.Background())
+			defer cam.Close(b.Context())
 			fill := func() *pipeline.Frame {
 				f, err := cam.Views()[0].Fill(b.Context(), 0)
 				if err != nil {

@@ -4,12 +4,12 @@ package opencv
 
 import (
 	"path/filepath"
+	"reflect"
 	"testing"
+	"unsafe"
 
 	"gocv.io/x/gocv"
 	"pgregory.net/rapid"
-	"reflect"
-	"unsafe"
 )
 
 // shortFrames is the length of shortClip.

@@ -51,7 +51,7 @@ func openImages(o source.Open) (grabber, error) {
 		m := gocv.NewMat()
 		defer func() { _ = m.Close() }()
 		g.next = 1
-		if err := g.Retrieve(&m); err != nil {
+		if err = g.Retrieve(&m); err != nil {
 			return nil, fail(source.FailOpen, "%v", err)
 		}
 		g.next, g.loaded = 0, -1

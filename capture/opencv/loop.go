@@ -125,7 +125,7 @@ func (l *loop) grab() (int64, error) {
 	if !ok {
 		return at, err
 	}
-	if err := rec.Rewind(); err != nil {
+	if err = rec.Rewind(); err != nil {
 		return 0, fmt.Errorf("the recording cannot begin again: %w", err)
 	}
 	if at, err = l.g.Grab(); errors.Is(err, io.EOF) {

@@ -20,8 +20,14 @@ const patternBits = 32
 
 // barColours are those of the bars, BGR.
 var barColours = [8][3]byte{
-	{255, 255, 255}, {0, 255, 255}, {255, 255, 0}, {0, 255, 0},
-	{255, 0, 255}, {0, 0, 255}, {255, 0, 0}, {32, 32, 32},
+	{255, 255, 255},
+	{0, 255, 255},
+	{255, 255, 0},
+	{0, 255, 0},
+	{255, 0, 255},
+	{0, 0, 255},
+	{255, 0, 0},
+	{32, 32, 32},
 }
 
 // pattern draws its frames when they are asked for.

@@ -53,7 +53,7 @@ func newRig(t *testing.T, recipes ...pipeline.Recipe) *rig {
 	}
 	r := &rig{t: t, p: p}
 	t.Cleanup(func() {
-		if !p.Stop(context.Background()) {
+		if !p.Stop(context.Background()) { //nolint:usetesting // t.Context is over when cleanups run
 			t.Error("the worker did not end")
 		}
 		for _, pool := range r.pools {
