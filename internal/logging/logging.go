@@ -41,7 +41,7 @@ func New(f *os.File, level, format string) (*slog.Logger, error) {
 	case Text:
 		h = textHandler(f, l, terminal && os.Getenv("NO_COLOR") == "")
 	case JSON:
-		h = slog.NewJSONHandler(f, &slog.HandlerOptions{Level: l})
+		h = slog.NewJSONHandler(f, &slog.HandlerOptions{Level: l, ReplaceAttr: withUnits})
 	case Journal:
 		h = newJournal(f, l)
 	default:
@@ -67,6 +67,15 @@ func choose(f *os.File, terminal bool, stream string) string {
 // textHandler writes for people: time of day, level, message, attributes.
 func textHandler(w io.Writer, level slog.Level, colour bool) slog.Handler {
 	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour})
+}
+
+// withUnits writes durations as Go prints them; JSON's own form would be a bare
+// number of nanoseconds.
+func withUnits(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 // isBuiltin says whether a is one of the record's own fields of that key.

@@ -4,6 +4,7 @@ package worker
 
 import (
 	"bytes"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -106,5 +107,28 @@ func TestAnsweredBy(t *testing.T) {
 				t.Errorf("%s answered by %s: %v", typ, reply, !want)
 			}
 		}
+	}
+}
+
+// TestCrashLinesAreToldBriefly holds the levels at which a dying worker's words
+// reach the log.
+func TestCrashLinesAreToldBriefly(t *testing.T) {
+	l := &logReader{}
+	for _, c := range []struct {
+		line string
+		want slog.Level
+	}{
+		{"a library's remark", slog.LevelInfo},
+		{"fatal error: unexpected signal during runtime execution", slog.LevelError},
+		{"[signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x1]", slog.LevelError},
+		{"goroutine 1 [running]:", slog.LevelDebug},
+		{"rax    0x2f", slog.LevelDebug},
+	} {
+		if got := l.remember(c.line); got != c.want {
+			t.Errorf("%q at %v, want %v", c.line, got, c.want)
+		}
+	}
+	if !strings.HasPrefix(l.last, "[signal SIGSEGV") {
+		t.Errorf("the end is told as %q", l.last)
 	}
 }

@@ -5,6 +5,7 @@ package worker
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"log/slog"
 	"os"
 	"strings"
@@ -47,16 +48,18 @@ func (l *logReader) run(pid int) {
 		if text == "" {
 			continue
 		}
-		l.remember(text)
+		level := l.remember(text)
 		if l.log != nil {
-			l.log.Info(text, "worker", l.name, "pid", pid) //nolint:sloglint // the message is what the library says
+			l.log.Log(context.Background(), level, text, "worker", l.name, "pid", pid) //nolint:sloglint // the message is what the library says
 		}
 	}
 }
 
 // remember keeps the line that tells most: of a crash the one that names the
-// signal, of a panic its first line, else the last line.
-func (l *logReader) remember(text string) {
+// signal, of a panic its first line, else the last line. It gives the level to log
+// the line at: the stacks and registers that follow a crash are for who asks for
+// them.
+func (l *logReader) remember(text string) slog.Level {
 	rank := 0
 	switch {
 	case strings.HasPrefix(text, "SIG"), strings.HasPrefix(text, "[signal SIG"):
@@ -64,9 +67,17 @@ func (l *logReader) remember(text string) {
 	case strings.HasPrefix(text, "panic: "), strings.HasPrefix(text, "fatal error: "):
 		rank = 1
 	}
+	level := slog.LevelInfo
+	switch {
+	case rank > 0:
+		level = slog.LevelError
+	case l.rank > 0:
+		level = slog.LevelDebug
+	}
 	if rank > l.rank || rank == 0 && l.rank == 0 {
 		l.last, l.rank = text, rank
 	}
+	return level
 }
 
 // finish waits for what is left in the pipe of a process that is gone and gives
