@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"edgeagent/capture/source"
+	"edgeagent/internal/source"
 )
 
 // BinaryName is the name of the capture worker's executable.

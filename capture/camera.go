@@ -13,8 +13,8 @@ import (
 	"sync"
 	"time"
 
-	"edgeagent/capture/source"
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/source"
 	"edgeagent/internal/worker"
 )
 

@@ -11,8 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"edgeagent/capture/source"
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/source"
 	"edgeagent/internal/worker"
 )
 

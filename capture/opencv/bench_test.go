@@ -9,7 +9,7 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"edgeagent/capture/source"
+	"edgeagent/internal/source"
 )
 
 // BenchmarkDecode is the bare decode loop, a frame an operation: the demo clip

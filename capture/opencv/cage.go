@@ -3,7 +3,7 @@ package opencv
 // What a capture worker may still do once it knows its source.
 
 import (
-	"edgeagent/capture/source"
+	"edgeagent/internal/source"
 	"edgeagent/internal/worker"
 )
 

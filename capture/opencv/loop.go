@@ -15,8 +15,8 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"edgeagent/capture/source"
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/source"
 	"edgeagent/internal/worker"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"edgeagent/capture/source"
+	"edgeagent/internal/source"
 )
 
 // TestMatsStayConstant reads a thousand frames of each kind of source and of each

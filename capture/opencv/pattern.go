@@ -10,8 +10,8 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"edgeagent/capture/source"
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/source"
 )
 
 // patternBits is how many bits of the seq stand in the top sixteenth of the

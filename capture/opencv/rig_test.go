@@ -17,8 +17,8 @@ import (
 
 	"go.uber.org/goleak"
 
-	"edgeagent/capture/source"
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/source"
 	"edgeagent/internal/worker"
 )
 

@@ -9,7 +9,7 @@ import (
 
 	"gocv.io/x/gocv"
 
-	"edgeagent/capture/source"
+	"edgeagent/internal/source"
 )
 
 // grabber is an open source. One goroutine, locked to its thread, uses it.

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"edgeagent/capture/source"
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/source"
 	"edgeagent/internal/worker"
 )
 

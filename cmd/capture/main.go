@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"edgeagent/capture/opencv"
-	"edgeagent/capture/source"
 	"edgeagent/internal/build"
 	"edgeagent/internal/exit"
+	"edgeagent/internal/source"
 	"edgeagent/internal/worker"
 )
 

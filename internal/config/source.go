@@ -6,9 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"regexp"
-	"strconv"
 	"strings"
+
+	"edgeagent/internal/source"
 )
 
 // Source says where a camera's frames come from, as the user wrote it. Printing
@@ -31,13 +31,6 @@ const (
 
 // urlSchemes are those that the capture library reads.
 var urlSchemes = []string{"rtsp", "rtsps", "http", "https"}
-
-// size matches WIDTHxHEIGHT.
-var size = regexp.MustCompile(`^[1-9][0-9]{0,4}x[1-9][0-9]{0,4}$`)
-
-// pipelineSecret matches the properties in which GStreamer's elements take
-// passwords (rtspsrc: user-pw, souphttpsrc: user-pw and proxy-pw).
-var pipelineSecret = regexp.MustCompile(`(?i)\b([a-z-]*(?:pw|pass|password|passphrase|secret|token))\s*=\s*("[^"]*"|\S+)`)
 
 // Kind is what s names; for a source that Load accepted it is never wrong.
 func (s Source) Kind() SourceKind {
@@ -70,28 +63,8 @@ func (s Source) Live() bool {
 	return true
 }
 
-// String is s without what may be secret in a URL: user name, password, and the
-// query, where many cameras take theirs. In doubt it hides too much.
-func (s Source) String() string {
-	if s.Kind() == SourceGStreamer {
-		s = Source(pipelineSecret.ReplaceAllString(string(s), "${1}="+redacted))
-	}
-	scheme, rest, ok := strings.Cut(string(s), "://")
-	if !ok {
-		return string(s)
-	}
-	at := strings.LastIndexByte(rest, '@')
-	if before, _, ok := strings.Cut(rest, "?"); ok && strings.Contains(before, "@") {
-		at = strings.LastIndexByte(before, '@')
-	}
-	if at >= 0 {
-		rest = redacted + rest[at:]
-	}
-	if before, _, ok := strings.Cut(rest, "?"); ok {
-		rest = before + "?" + redacted
-	}
-	return scheme + "://" + rest
-}
+// String is s without what may be secret in it.
+func (s Source) String() string { return source.Redact(string(s)) }
 
 // Format prints String for every verb.
 func (s Source) Format(f fmt.State, verb rune) { printHidden(f, verb, s.String()) }
@@ -107,20 +80,12 @@ func (s Source) check() error {
 		return s.checkURL()
 	case SourceCSI:
 		return nil // told by notYet
-	case SourceGStreamer:
-		if strings.TrimSpace(strings.TrimPrefix(text, "gstreamer:")) == "" {
-			return errors.New("gstreamer: needs a pipeline behind it, as in gstreamer:v4l2src ! videoconvert ! appsink")
-		}
-	case SourceTestPattern:
-		if wh := strings.TrimPrefix(text, "testpattern:"); wh != "" && !size.MatchString(wh) {
-			return fmt.Errorf("%s is no size; write testpattern: or testpattern:640x480", shown(wh))
-		}
-	case SourceV4L2:
-		if n, err := strconv.Atoi(text); err == nil && n > 255 {
-			return fmt.Errorf("%d is no camera's number; 0 is /dev/video0", n)
-		}
 	case SourceFile:
 		return s.checkFile()
+	}
+	// The rest is said by who reads it.
+	if _, err := source.Parse(text); err != nil {
+		return errors.New(strings.TrimPrefix(err.Error(), "source: "))
 	}
 	return nil
 }

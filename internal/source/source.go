@@ -1,6 +1,6 @@
-// Package source is what the two sides of a camera say to each other: where
-// frames come from, what the worker is asked, what it tells. It links no OpenCV;
-// the daemon (capture) and the worker (capture/opencv) both import it.
+// Package source is where frames come from, as the configuration writes it, and
+// what the two sides of a camera say to each other about it. It links no OpenCV;
+// the configuration, the daemon (capture) and the worker (capture/opencv) share it.
 package source
 
 import (
@@ -199,8 +199,7 @@ func IsPicture(name string) bool {
 	return slices.Contains(pictures, strings.ToLower(filepath.Ext(name)))
 }
 
-// String tells the source to people and logs: without the user name and password
-// of a URL, and of a pipeline. All up to the last @ of an address counts as such.
+// String tells the source to people and logs, redacted.
 func (s Source) String() string {
 	switch s.Kind {
 	case Auto:
@@ -208,13 +207,7 @@ func (s Source) String() string {
 	case Pattern:
 		return fmt.Sprintf("testpattern:%dx%d@%g", s.Width, s.Height, s.FPS)
 	case GStreamer:
-		return "gstreamer:" + redact(s.Where)
+		return Redact("gstreamer:" + s.Where)
 	}
-	return redact(s.Where)
+	return Redact(s.Where)
 }
-
-// address matches the part of a URL, alone or inside a pipeline, that can hold a
-// user and password.
-var address = regexp.MustCompile(`(://)[^\s"]*@`)
-
-func redact(s string) string { return address.ReplaceAllString(s, "${1}***@") }
