@@ -4,11 +4,11 @@ package main
 // with the same workers, so that both see the same tensors.
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,7 @@ type classifyOptions struct {
 	crop          float64
 	top, threads  int
 	library       string
-	json          bool
+	json, sums    bool
 }
 
 func newClassify() *cobra.Command {
@@ -73,7 +74,11 @@ cannot be read; the other pictures are still answered.`,
 			}
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			return classify(ctx, &o, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			err := classify(ctx, &o, args, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			if ctx.Err() != nil {
+				return exit.With(exit.Interrupted, errTold) // whatever failed, the user knows why
+			}
+			return err
 		},
 	}
 	f := cmd.Flags()
@@ -85,6 +90,7 @@ cannot be read; the other pictures are still answered.`,
 	f.IntVar(&o.threads, "threads", min(runtime.NumCPU(), 4), "CPU threads")
 	f.StringVar(&o.library, "runtime", "", "libLiteRt.so or its folder (default: beside edge-agent, then /usr/lib/edge-agent)")
 	f.BoolVar(&o.json, "json", false, "one object a line: image, labels: [{index, label, score}], latency_ms")
+	f.BoolVar(&o.sums, "tensor-crc32", false, "with --json also tensor_crc32, of the bytes that the model was given")
 	return cmd
 }
 
@@ -180,10 +186,11 @@ func classify(ctx context.Context, o *classifyOptions, images []string, out, err
 		return err
 	}
 	defer closeWithin(chain.Close)
-	if err := answerAll(ctx, w, chain, m, there, newTeller(o, out), errw); err != nil {
+	a := &answering{w: w, chain: chain, m: m, tell: newTeller(o, there, out), errw: errw, bad: first}
+	if err := a.all(ctx, there); err != nil {
 		return err
 	}
-	return first
+	return a.bad
 }
 
 // closeWithin closes something within the farewell.
@@ -211,44 +218,88 @@ func readable(path string) error {
 	return f.Close()
 }
 
-// answerAll sends the pictures down the road and tells each answer. What the
-// workers write to stderr goes nowhere: what matters of it is in the errors.
-func answerAll(ctx context.Context, w *workshop, chain *delegates.Chain, m *infer.Model, images []string, tell teller, errw io.Writer) error {
-	bin, _, err := capture.FindBinary("")
+// answering sends pictures down the road and tells each answer. What the workers
+// write to stderr goes nowhere: what matters of it is in the errors.
+type answering struct {
+	w     *workshop
+	bin   *worker.Binary
+	chain *delegates.Chain
+	m     *infer.Model
+	tell  teller
+	errw  io.Writer
+	bad   error // decides the exit code when some pictures have no answer
+}
+
+const (
+	// maxList bounds the paths that one capture worker is given, as JSON; its
+	// messages take a little more.
+	maxList = worker.MaxBody / 2
+
+	// noPicture is how long nothing may come of the capture worker, however often it
+	// is started.
+	noPicture = 20 * time.Second
+)
+
+// all answers every picture, by one capture worker after the other.
+func (a *answering) all(ctx context.Context, images []string) error {
+	path, _, err := capture.FindBinary("")
 	if err != nil {
 		return exit.With(exit.Unavailable, err)
 	}
-	capBin, err := worker.OpenBinary(bin)
-	if err != nil {
+	if a.bin, err = worker.OpenBinary(path); err != nil {
 		return fileCode(err)
 	}
-	defer func() { _ = capBin.Close() }()
+	defer func() { _ = a.bin.Close() }()
+	files := absolute(images)
+	for first := 0; first < len(files); {
+		n, size := 0, 0
+		for _, f := range files[first:] {
+			text, _ := json.Marshal(f) // a string is never refused
+			if size += len(text) + 1; size > maxList && n > 0 {
+				break
+			}
+			n++
+		}
+		if err := a.some(ctx, images[first:first+n], files[first:first+n]); err != nil {
+			return err
+		}
+		first += n
+	}
+	return nil
+}
+
+// some answers pictures by one capture worker.
+func (a *answering) some(ctx context.Context, images, files []string) error {
 	cam, err := capture.Open(capture.Config{
-		ID: "classify", Files: absolute(images), Pace: capture.Lockstep, Spawner: w.spawner, Binary: capBin, Build: build.ID(),
+		ID: "classify", Files: files, Pace: capture.Lockstep, Spawner: a.w.spawner, Binary: a.bin, Build: build.ID(),
 		Log: slog.New(slog.DiscardHandler), OpenTimeout: time.Minute,
-	}, []capture.ViewConfig{{Model: m.Spec.ID, Recipe: m.Recipe}}, nil, nil)
+	}, []capture.ViewConfig{{Model: a.m.Spec.ID, Recipe: a.m.Recipe}}, nil, nil)
 	if err != nil {
 		return exit.With(exit.Internal, err)
 	}
+	v := cam.View(a.m.Spec.ID, "")
+	pool := v.Pool()
+	defer a.chain.RemovePool(pool)
 	defer closeWithin(cam.Close)
-	v := cam.View(m.Spec.ID, "")
-	if err := chain.AddPool(ctx, v.Pool()); err != nil {
+	if err := a.chain.AddPool(ctx, pool); err != nil {
 		return exit.With(exit.Internal, err)
 	}
-	bad := answerEach(ctx, v, chain, m, images, tell, errw)
-	return errors.Join(bad, tell.end())
+	return a.each(ctx, cam, v, images)
 }
 
-// answerEach takes frame after frame; the n-th is the n-th picture.
-func answerEach(ctx context.Context, v *capture.View, chain *delegates.Chain, m *infer.Model, images []string, tell teller, errw io.Writer) error {
-	var bad error
-	var a pipeline.Answer
+// each takes frame after frame; the n-th is the n-th picture.
+func (a *answering) each(ctx context.Context, cam *capture.Camera, v *capture.View, images []string) error {
+	var answer pipeline.Answer
 	var r pipeline.Result
 	for i := 0; i < len(images); i++ {
-		f, err := v.Fill(ctx, 0)
+		patience, enough := context.WithTimeout(ctx, noPicture)
+		f, err := v.Fill(patience, 0)
+		enough()
+		var sum uint32
 		if err == nil {
 			i = int(f.Seq) - 1
-			err = infer.Answer(ctx, chain, m, f, &a, &r)
+			sum = crc32.ChecksumIEEE(v.Pool().Slot(int(f.Slot.Index)))
+			err = infer.Answer(ctx, a.chain, a.m, f, &answer, &r)
 			f.Release()
 		}
 		var fe *pipeline.FrameError
@@ -256,41 +307,61 @@ func answerEach(ctx context.Context, v *capture.View, chain *delegates.Chain, m 
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case errors.As(err, &fe):
-			_, _ = fmt.Fprintf(errw, "edge-agent: %s: %v\n", images[i], fe)
-			bad = exit.With(exit.Data, errTold)
+			_, _ = fmt.Fprintf(a.errw, "edge-agent: %s: %s\n", images[i], whyNot(fe))
+			a.bad = exit.With(exit.Data, errTold)
+		case errors.Is(err, context.DeadlineExceeded):
+			return exit.Errorf(exit.Unavailable, "%s: the worker that decodes pictures gives none: %s", images[i], cam.Info().LastError)
 		case err != nil:
 			return exit.With(exit.Unavailable, fmt.Errorf("%s: %w", images[i], err))
 		default:
-			if err := tell.result(images[i], &r); err != nil {
+			if err := a.tell.result(images[i], sum, &r); err != nil {
 				return exit.With(exit.IO, err)
 			}
 		}
 	}
-	return bad
+	return nil
+}
+
+// whyNot is why a picture has no answer, for people.
+func whyNot(fe *pipeline.FrameError) string {
+	if fe.Reason == capture.ReasonDied && fe.Err == nil {
+		return "the worker that decodes pictures died of it, or was ended because it took too long"
+	}
+	return fe.Error()
 }
 
 // teller writes answers, for people or for programs.
 type teller interface {
-	result(image string, r *pipeline.Result) error
-	end() error
+	result(image string, sum uint32, r *pipeline.Result) error
 }
 
-func newTeller(o *classifyOptions, w io.Writer) teller {
+func newTeller(o *classifyOptions, images []string, w io.Writer) teller {
 	if o.json {
 		enc := json.NewEncoder(w)
 		enc.SetEscapeHTML(false)
-		return &jsonTeller{enc}
+		return &jsonTeller{enc, o.sums}
 	}
-	return &tableTeller{w: w}
+	t := &tableTeller{w: w, column: len("IMAGE")}
+	for _, name := range images {
+		t.column = min(max(t.column, utf8.RuneCountInString(name)), widest)
+	}
+	return t
 }
 
 // jsonTeller writes one object a line.
-type jsonTeller struct{ enc *json.Encoder }
+type jsonTeller struct {
+	enc  *json.Encoder
+	sums bool
+}
 
-func (t *jsonTeller) result(image string, r *pipeline.Result) error {
+func (t *jsonTeller) result(image string, sum uint32, r *pipeline.Result) error {
 	labels := r.Labels
 	if labels == nil {
 		labels = []pipeline.Label{}
+	}
+	crc := ""
+	if t.sums {
+		crc = fmt.Sprintf("%08x", sum)
 	}
 	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 	l := r.Latency
@@ -298,40 +369,55 @@ func (t *jsonTeller) result(image string, r *pipeline.Result) error {
 		Image   string             `json:"image"`
 		Labels  []pipeline.Label   `json:"labels"`
 		Latency map[string]float64 `json:"latency_ms"`
+		CRC     string             `json:"tensor_crc32,omitempty"`
 	}{image, labels, map[string]float64{
 		"queue": ms(l.Queue), "capture": ms(l.Capture), "preprocess": ms(l.Preprocess), "invoke": ms(l.Invoke),
 		"postprocess": ms(l.Postprocess), "total": ms(l.Total),
-	}})
+	}, crc})
 }
 
-func (t *jsonTeller) end() error { return nil }
+// widest is how many characters the column of the pictures' names has at most.
+const widest = 60
 
 // tableTeller writes a block of lines a picture, under one head.
 type tableTeller struct {
-	w    io.Writer
-	head bool
+	w      io.Writer
+	column int // characters for a picture's name
+	head   bool
 }
 
-func (t *tableTeller) result(image string, r *pipeline.Result) error {
-	var b bytes.Buffer
+func (t *tableTeller) result(image string, _ uint32, r *pipeline.Result) error {
+	var b strings.Builder
+	line := func(name, score, label, took string) {
+		l := fmt.Sprintf("%-*s  %7s  %-32s  %8s", t.column, name, score, label, took)
+		b.WriteString(strings.TrimRight(l, " ") + "\n")
+	}
 	if !t.head {
-		fmt.Fprintf(&b, "%-32s %7s  %-32s %6s\n", "IMAGE", "SCORE", "LABEL", "INVOKE")
+		line("IMAGE", "SCORE", "LABEL", "INVOKE")
 		t.head = true
 	}
-	name := image
+	name := shorten(image, t.column)
 	took := fmt.Sprintf("%.1f ms", float64(r.Latency.Invoke)/float64(time.Millisecond))
 	for _, l := range r.Labels {
-		fmt.Fprintf(&b, "%-32s %5.1f %%  %-32s %6s\n", name, 100*l.Score, l.Name, took)
+		line(name, fmt.Sprintf("%.1f %%", 100*l.Score), l.Name, took)
 		name, took = "", ""
 	}
 	if len(r.Labels) == 0 {
-		fmt.Fprintf(&b, "%-32s %7s  %-32s %6s\n", name, "-", "(nothing above the threshold)", took)
+		line(name, "-", "(nothing above the threshold)", took)
 	}
-	_, err := t.w.Write(bytes.ReplaceAll(b.Bytes(), []byte(" \n"), []byte("\n")))
+	_, err := io.WriteString(t.w, b.String())
 	return err
 }
 
-func (t *tableTeller) end() error { return nil }
+// shorten cuts the middle out of a name that has more than n characters.
+func shorten(name string, n int) string {
+	r := []rune(name)
+	if len(r) <= n {
+		return name
+	}
+	front := (n - 1) / 2
+	return string(r[:front]) + "…" + string(r[len(r)-(n-1-front):])
+}
 
 // absolute makes paths what the worker, which may stand elsewhere, can open.
 func absolute(paths []string) []string {

@@ -19,6 +19,8 @@ const (
 	IO          = 74 // reading or writing failed
 	Permission  = 77 // not allowed
 	Config      = 78 // the configuration is wrong
+
+	Interrupted = 130 // Ctrl-C before the work was done; not of sysexits, but what shells know
 )
 
 // Error is an error that knows its exit code.
