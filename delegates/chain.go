@@ -175,12 +175,22 @@ func (c *Chain) RemovePool(p *worker.Pool) {
 // take. f is retained for as long as a worker may read its slot. A
 // *pipeline.FrameError concerns this frame only; the others are ctx's and
 // ErrClosed.
-func (c *Chain) Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) error {
-	s, err := c.ready(ctx)
+//
+// meanwhile, unless nil, is called on this goroutine, at most once, as soon as the
+// model runs or has to be waited for. It must be short: the answer waits for it.
+func (c *Chain) Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer, meanwhile func()) error {
+	s, err := c.answering()
+	if s == nil && err == nil {
+		if meanwhile != nil {
+			meanwhile()
+			meanwhile = nil
+		}
+		s, err = c.ready(ctx)
+	}
 	if err != nil {
 		return err
 	}
-	return s.invoke(ctx, f, uint16(f.Slot.Pool), f.Slot.Index, a)
+	return s.invoke(ctx, f, uint16(f.Slot.Pool), f.Slot.Index, a, meanwhile)
 }
 
 // Check runs the model on inputs that come from no camera: golden and seeded ones.
@@ -205,10 +215,26 @@ func (c *Chain) Check(ctx context.Context, inputs [][]byte) (*pipeline.Answer, e
 		copy(parts[i], given)
 	}
 	a := new(pipeline.Answer)
-	if err := s.invoke(ctx, nil, c.check.Info.View, 0, a); err != nil {
+	if err := s.invoke(ctx, nil, c.check.Info.View, 0, a, nil); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// answering is the session that answers now; nil when none does.
+func (c *Chain) answering() (*session, error) {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	for _, m := range c.members {
+		if s := m.active(); s != nil {
+			return s, nil
+		}
+	}
+	return nil, nil
 }
 
 // ready is the session that answers now, waited for if need be.
@@ -216,15 +242,10 @@ func (c *Chain) ready(ctx context.Context) (*session, error) {
 	var patience <-chan time.Time
 	for {
 		c.mu.Lock()
-		changed, closed := c.changed, c.closed
+		changed := c.changed // before looking, so that no change is missed
 		c.mu.Unlock()
-		if closed {
-			return nil, ErrClosed
-		}
-		for _, m := range c.members {
-			if s := m.active(); s != nil {
-				return s, nil
-			}
+		if s, err := c.answering(); s != nil || err != nil {
+			return s, err
 		}
 		if patience == nil {
 			t := time.NewTimer(c.patience())

@@ -172,8 +172,9 @@ func (s *session) exit() string {
 
 // invoke runs the model on a slot and copies the outputs into a. frame, if not
 // nil, is retained until the worker cannot read the slot any more. When ctx ends
-// the invoke in hand gets another second.
-func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot uint16, a *pipeline.Answer) error {
+// the invoke in hand gets another second. meanwhile, if not nil, is called while
+// the worker is busy, unless that could not even be asked.
+func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot uint16, a *pipeline.Answer, meanwhile func()) error {
 	s.one.Lock()
 	defer s.one.Unlock()
 	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.deadline)
@@ -186,7 +187,7 @@ func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot 
 		m.Seq = frame.Seq
 	}
 	a.Sent = pipeline.Now()
-	reply, _, err := s.proc.Call(call, m, nil)
+	reply, _, err := s.proc.CallMeanwhile(call, m, meanwhile)
 	a.Received = pipeline.Now()
 	var f *worker.Failure
 	if err == nil || errors.As(err, &f) { // it answered: the slot is ours again

@@ -1,5 +1,6 @@
 // The scheduler: the model pulls. While one frame is inferred, the camera whose
-// turn is next has its newest frame filled into a slot; nothing is ever queued.
+// turn is next has its newest frame filled into a slot, and the answer before is
+// decoded and told; nothing is ever queued.
 
 package infer
 
@@ -31,7 +32,9 @@ type View interface {
 type Engine interface {
 	// Infer copies the outputs into a. It retains f for as long as a worker may read
 	// it. A *pipeline.FrameError concerns this frame only; any other error is final.
-	Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) error
+	// meanwhile, unless nil, is called on the same goroutine, at most once, as soon
+	// as the model runs or has to be waited for.
+	Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer, meanwhile func()) error
 }
 
 // Sink takes results over. It does not wait for the network and keeps nothing of
@@ -57,6 +60,18 @@ type Scheduler struct {
 
 	lines []*line
 	clock float64 // start of the turn in service
+
+	ahead  bool            // the frame after the one in service is still to be asked for
+	untold *turn           // answered, and neither decoded nor told yet
+	turns  [2]turn         // the one in service and untold take turns here
+	result pipeline.Result // used again and again
+}
+
+// turn is a frame on its way through the engine and on to the sink.
+type turn struct {
+	l *line
+	f *pipeline.Frame
+	a pipeline.Answer
 }
 
 // line is one view on its round: idle → asked → ready → (inferred) → idle.
@@ -150,8 +165,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 // serve is the loop: take what has come, infer the one whose turn it is, else ask
 // and wait.
 func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
-	var a pipeline.Answer
-	r := pipeline.Result{Model: s.Model.Spec.ID}
+	defer s.tell()
+	s.result.Model = s.Model.Spec.ID
+	// A stop does not cut the frame in hand short: it has its deadline.
+	engine, meanwhile := context.WithoutCancel(ctx), s.meanwhile
 	for ctx.Err() == nil {
 		for more := true; more; {
 			select {
@@ -162,13 +179,7 @@ func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
 			}
 		}
 		if l := s.next(ready); l != nil {
-			f := l.frame
-			l.frame, l.state = nil, idle
-			s.serveTurn(l)
-			if s.next(ready) == nil { // the overlap: one frame ahead, never more
-				s.request(s.next(idle))
-			}
-			if err := s.infer(ctx, l, f, &a, &r); err != nil {
+			if err := s.infer(engine, l, meanwhile); err != nil {
 				return err
 			}
 			continue
@@ -176,6 +187,7 @@ func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
 		if !s.requestAll() {
 			return nil // every recording has ended
 		}
+		s.tell()
 		select {
 		case <-ctx.Done():
 		case g := <-got:
@@ -259,35 +271,85 @@ func (l *line) pace(captured int64) {
 	l.due += l.period
 }
 
-// infer runs one frame and hands its result on.
-func (s *Scheduler) infer(ctx context.Context, l *line, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
-	defer f.Release()
-	// A stop does not cut the frame in hand short: it has its deadline.
-	err := Answer(context.WithoutCancel(ctx), s.Engine, s.Model, f, a, r)
-	var fe *pipeline.FrameError
-	if errors.As(err, &fe) {
-		l.failed(fe.Reason)
-		if s.Log != nil {
-			s.Log.Warn("frame failed", "camera", f.Camera, "model", r.Model, "seq", f.Seq, "reason", fe.Reason, "err", fe.Err)
-		}
+// infer runs the frame of a line. Its answer is told while the next one runs, or as
+// soon as there is none.
+func (s *Scheduler) infer(ctx context.Context, l *line, meanwhile func()) error {
+	t := &s.turns[0]
+	if s.untold == t {
+		t = &s.turns[1]
+	}
+	t.l, t.f = l, l.frame
+	l.frame, l.state = nil, idle
+	s.serveTurn(l)
+	s.ahead = true
+	err := s.Engine.Infer(ctx, t.f, &t.a, meanwhile)
+	s.meanwhile() // what the engine failed too early for
+	if err == nil {
+		s.untold = t
 		return nil
 	}
-	if err != nil {
-		l.failed("engine")
-		return err
+	defer t.f.Release()
+	var fe *pipeline.FrameError
+	if errors.As(err, &fe) {
+		s.failed(t, fe)
+		return nil
+	}
+	l.failed("engine")
+	return err
+}
+
+// meanwhile is what is done while the model runs, or once it cannot. The request
+// for the next frame goes out after the one to the model: both wake a process, and
+// the model's is to get the idle core.
+func (s *Scheduler) meanwhile() {
+	if s.ahead {
+		s.ahead = false
+		if s.next(ready) == nil { // the overlap: one frame ahead, never more
+			s.request(s.next(idle))
+		}
+	}
+	s.tell()
+}
+
+// tell decodes the last answer, if that was not done yet, and hands its result on.
+func (s *Scheduler) tell() {
+	t := s.untold
+	if t == nil {
+		return
+	}
+	s.untold = nil
+	defer t.f.Release()
+	r := &s.result
+	if err := decode(s.Model, t.f, &t.a, r); err != nil {
+		fe := &pipeline.FrameError{Reason: "decode", Err: err}
+		errors.As(err, &fe)
+		s.failed(t, fe)
+		return
 	}
 	r.ClockSynced = s.Synced != nil && s.Synced()
-	l.answered()
+	t.l.answered()
 	s.Sink.Result(r)
-	return nil
+}
+
+// failed books and tells a frame that was not answered.
+func (s *Scheduler) failed(t *turn, fe *pipeline.FrameError) {
+	t.l.failed(fe.Reason)
+	if s.Log != nil {
+		s.Log.Warn("frame failed", "camera", t.f.Camera, "model", s.Model.Spec.ID, "seq", t.f.Seq, "reason", fe.Reason, "err", fe.Err)
+	}
 }
 
 // Answer runs one frame and decodes the answer into r, whose and a's memory it
 // reuses. Errors are the engine's and the decoder's.
 func Answer(ctx context.Context, e Engine, m *Model, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
-	if err := e.Infer(ctx, f, a); err != nil {
+	if err := e.Infer(ctx, f, a, nil); err != nil {
 		return err
 	}
+	return decode(m, f, a, r)
+}
+
+// decode makes a result of a frame and its answer.
+func decode(m *Model, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
 	var err error
 	if r.Labels, err = m.Decoder.Decode(r.Labels, a); err != nil {
 		return err

@@ -95,7 +95,10 @@ type fakeEngine struct {
 	fail func(f *pipeline.Frame) error
 }
 
-func (e *fakeEngine) Infer(_ context.Context, f *pipeline.Frame, a *pipeline.Answer) error {
+func (e *fakeEngine) Infer(_ context.Context, f *pipeline.Frame, a *pipeline.Answer, meanwhile func()) error {
+	if meanwhile != nil {
+		meanwhile()
+	}
 	time.Sleep(e.cost) // fake time
 	if e.fail != nil {
 		if err := e.fail(f); err != nil {

@@ -84,6 +84,17 @@ var replies = sync.Pool{New: func() any { return make(chan reply, 1) }}
 // forgets the request, and its late reply is dropped and counted. The body is the
 // caller's. Only types that have an answer can be called.
 func (p *Process) Call(ctx context.Context, m Message, body any, files ...*os.File) (Message, []byte, error) {
+	return p.call(ctx, m, nil, body, files)
+}
+
+// CallMeanwhile is Call for a message that is its head alone. When that has been
+// sent it calls meanwhile, unless nil, and only then waits: what is to be done
+// while the worker is busy.
+func (p *Process) CallMeanwhile(ctx context.Context, m Message, meanwhile func()) (Message, []byte, error) {
+	return p.call(ctx, m, meanwhile, nil, nil)
+}
+
+func (p *Process) call(ctx context.Context, m Message, meanwhile func(), body any, files []*os.File) (Message, []byte, error) {
 	ch, _ := replies.Get().(chan reply)
 	p.mu.Lock()
 	if p.broken != nil {
@@ -102,6 +113,9 @@ func (p *Process) Call(ctx context.Context, m Message, body any, files ...*os.Fi
 			replies.Put(ch)
 		}
 		return m, nil, err
+	}
+	if meanwhile != nil {
+		meanwhile()
 	}
 	select {
 	case r := <-ch:
