@@ -10,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -80,6 +81,25 @@ func LoadManifest(path string) (*Spec, error) {
 	return m.spec(path)
 }
 
+// The parser's complaints that name Go's types, and what people are told instead.
+var (
+	yamlNoKey = regexp.MustCompile(`^(line \d+: )field (\S+) not found in type .*`)
+	yamlType  = regexp.MustCompile("^(line \\d+: )cannot unmarshal !!(\\w+)( `.*`)? into .*")
+)
+
+// yamlWords puts what the parser says into one line.
+func yamlWords(err error) error {
+	said := []string{strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " ")}
+	if e, ok := errors.AsType[*yaml.TypeError](err); ok {
+		said = e.Errors
+	}
+	for i, line := range said {
+		line = yamlNoKey.ReplaceAllString(line, "${1}there is no key $2")
+		said[i] = yamlType.ReplaceAllString(line, "${1}a $2$3 cannot stand here")
+	}
+	return errors.New(strings.Join(said, "; "))
+}
+
 func parseManifest(b []byte) (*manifest, error) {
 	if len(b) > maxManifest {
 		return nil, fmt.Errorf("larger than %d bytes", maxManifest)
@@ -91,7 +111,7 @@ func parseManifest(b []byte) (*manifest, error) {
 		if errors.Is(err, io.EOF) {
 			return nil, errors.New("the file is empty")
 		}
-		return nil, errors.New(strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " "))
+		return nil, yamlWords(err)
 	}
 	return m, m.check()
 }

@@ -55,14 +55,14 @@ func TestManifestProblems(t *testing.T) {
 		"empty":     {"", "the file is empty"},
 		"schema":    {"schema: edge.model/9\nfile: {path: m.tflite}\n", `schema is "edge.model/9", this agent reads "edge.model/1"`},
 		"no file":   {"schema: edge.model/1\n", "file.path is missing"},
-		"unknown":   {head + "colour: rgb\n", "line 3: field colour not found"},
+		"unknown":   {head + "colour: rgb\n", "line 3: there is no key colour"},
 		"policy":    {head + "input: {resize: squash}\n", `input.resize is "squash", it must be one of stretch, crop, letterbox`},
 		"crop":      {head + "input: {crop: 1.5}\n", "input.crop is 1.5, it must lie in (0, 1]"},
 		"crop nan":  {head + "input: {crop: .nan}\n", "input.crop is NaN"},
 		"several":   {"schema: x\ninput: {colour: cmyk}\n", `schema is "x", this agent reads "edge.model/1"; file.path is missing; input.colour is "cmyk"`},
 		"golden":    {head + "golden: {top1: 3}\n", "golden.input is missing"},
 		"not yaml":  {"\x00\x01", "control characters are not allowed"},
-		"list":      {"- a\n- b\n", "cannot unmarshal"},
+		"list":      {"- a\n- b\n", "a seq cannot stand here"},
 		"too large": {head + "source: " + strings.Repeat("x", maxManifest), "larger than"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -91,14 +91,17 @@ func (s *Spec) Check() error {
 
 // checkSum opens the file and, with a sum, compares it.
 func checkSum(path, sum string) error {
+	switch st, err := os.Stat(path); { // before it is opened: that of a pipe would wait
+	case err == nil && st.IsDir():
+		return bad("%s is a folder, not a file", path)
+	case err == nil && !st.Mode().IsRegular():
+		return bad("%s is no regular file", path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	if st, err := f.Stat(); err == nil && st.IsDir() {
-		return bad("%s is a folder, not a file", path)
-	}
 	if sum == "" {
 		return nil
 	}

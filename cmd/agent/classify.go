@@ -210,6 +210,8 @@ func readable(path string) error {
 		return fileCode(err)
 	case st.IsDir():
 		return exit.Errorf(exit.NoInput, "%s is a folder: name the pictures in it, as in %s", path, filepath.Join(path, "*.jpg"))
+	case !st.Mode().IsRegular():
+		return exit.Errorf(exit.NoInput, "%s is no file: pictures are read from files only", path)
 	}
 	f, err := os.Open(path)
 	if err != nil {

@@ -245,7 +245,7 @@ func TestClassifyTable(t *testing.T) {
 	for _, name := range names {
 		write(t, filepath.Join(dir, name), string(b))
 	}
-	digits := regexp.MustCompile(`\d`)
+	number := regexp.MustCompile(`[ \d]{2}\d\.\d (%|ms)`)
 	masked := func(args ...string) string {
 		cmd := command(t, append([]string{"classify", "--top", "2"}, args...)...)
 		cmd.Dir = dir
@@ -253,7 +253,7 @@ func TestClassifyTable(t *testing.T) {
 		if o.code != exit.OK || o.stderr != "" {
 			t.Fatalf("%d %s", o.code, o.stderr)
 		}
-		return digits.ReplaceAllString(o.stdout, "9")
+		return number.ReplaceAllString(o.stdout, "  9.9 $1")
 	}
 	golden(t, "classify-table", masked(names...))
 	golden(t, "classify-table-short", masked(names[:2]...))

@@ -108,7 +108,7 @@ func TestValidate(t *testing.T) {
 }
 
 // write writes a file of a test.
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -45,9 +45,8 @@ func TestSafeMode(t *testing.T) {
 	// The first start has nothing to fall back on.
 	first := r.again(wrong)
 	first.start()
-	first.end(exit.Config)
-	if s := first.stderr.String(); strings.Contains(s, "safe mode") || !strings.HasSuffix(s, "edge-agent: 2 problems in the configuration\n") {
-		t.Errorf("without a kept config it said\n%s", s)
+	if o := first.ended(); o.code != exit.Config || strings.Contains(o.stderr, "safe mode") || !strings.HasSuffix(o.stderr, "edge-agent: 2 problems in the configuration\n") {
+		t.Errorf("without a kept config: %d\n%s", o.code, o.stderr)
 	}
 	if _, err := os.Stat(kept); err == nil {
 		t.Error("a wrong config was kept")
@@ -92,9 +91,8 @@ func TestSafeMode(t *testing.T) {
 	// What a kept config cannot mend stays an error, told in the words of today's.
 	fourth := r.again(wrong)
 	fourth.start("--log-level", "loud")
-	fourth.end(exit.Config)
-	if s := fourth.stderr.String(); strings.Contains(s, "safe mode") || !strings.Contains(s, "fsp") || !strings.Contains(s, "--log-level") {
-		t.Errorf("with a wrong flag it said\n%s", s)
+	if o := fourth.ended(); o.code != exit.Config || strings.Contains(o.stderr, "safe mode") || !strings.Contains(o.stderr, "fsp") || !strings.Contains(o.stderr, "--log-level") {
+		t.Errorf("with a wrong flag: %d\n%s", o.code, o.stderr)
 	}
 
 	// validate tells what is wrong, kept config or not.
