@@ -185,7 +185,7 @@ func (b *Broker) WebsocketAddr() string {
 func (b *Broker) Close() error {
 	b.once.Do(func() {
 		if b.server != nil {
-			//b.settle()
+			b.settle()
 		}
 		// Doors first: mochi knows only clients that have said CONNECT, and would
 		// wait for the others.
