@@ -139,20 +139,29 @@ func (o *classifyOptions) spec() (*infer.Spec, error) {
 	return s, fileCode(s.Check())
 }
 
-// findDefaultModel looks for the model that comes with the agent: here, beside
-// the binary's folder (a checkout), and where the package puts it.
+// findDefaultModel looks for the model that comes with the agent.
 func findDefaultModel() (string, error) {
-	places := []string{defaultModel}
-	if exe, err := os.Executable(); err == nil {
-		places = append(places, filepath.Join(filepath.Dir(filepath.Dir(exe)), defaultModel))
+	path, searched := findShipped(defaultModel)
+	if path == "" {
+		return "", exit.Errorf(exit.NoInput, "no default model; searched %s; name one with --model", strings.Join(searched, ", "))
 	}
-	places = append(places, filepath.Join(config.ShareDir, defaultModel))
-	for _, p := range places {
+	return path, nil
+}
+
+// findShipped looks for a file that comes with the agent: here, beside the binary's
+// folder (a checkout), and where the package puts it.
+func findShipped(name string) (path string, searched []string) {
+	searched = []string{name}
+	if exe, err := os.Executable(); err == nil {
+		searched = append(searched, filepath.Join(filepath.Dir(filepath.Dir(exe)), name))
+	}
+	searched = append(searched, filepath.Join(config.ShareDir, name))
+	for _, p := range searched {
 		if _, err := os.Stat(p); err == nil {
-			return p, nil
+			return p, searched
 		}
 	}
-	return "", exit.Errorf(exit.NoInput, "no default model; searched %s; name one with --model", strings.Join(places, ", "))
+	return "", searched
 }
 
 // classify answers each picture in order.

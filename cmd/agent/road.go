@@ -113,13 +113,7 @@ func checkModel(ctx context.Context, s *infer.Spec, chain *delegates.Chain) (*in
 
 // openModels opens every model of the config.
 func (a *agent) openModels(ctx context.Context) error {
-	lib := ""
-	if p := a.cfg.Runtime.Library; p != "" {
-		if lib, _ = a.cfg.Resolve(p); lib == "" {
-			lib = string(p) // FindLibrary says that it is not there
-		}
-	}
-	w, err := openWorkshop(lib)
+	w, err := openWorkshop(a.resolved(a.cfg.Runtime.Library))
 	if err != nil {
 		return err
 	}
@@ -193,13 +187,14 @@ func (a *agent) openCameras(context.Context) error {
 	return nil
 }
 
-// resolved finds p where the config may mean it, and gives p itself where nothing
-// is found, for others to complain.
+// resolved finds p where the config may mean it. Where nothing is found it is the
+// first of these places, for others to complain, and to wait until it is there.
 func (a *agent) resolved(p config.Path) string {
-	if found, _ := a.cfg.Resolve(p); found != "" {
-		return found
+	found, searched := a.cfg.Resolve(p)
+	if found == "" && len(searched) > 0 {
+		return searched[0]
 	}
-	return string(p)
+	return found
 }
 
 func (a *agent) openCamera(id string, bin *worker.Binary, missing string) error {
@@ -219,9 +214,13 @@ func (a *agent) openCamera(id string, bin *worker.Binary, missing string) error 
 	if conf.Source.Kind() == config.SourceFile {
 		src = a.resolved(config.Path(src))
 	}
+	demo, _ := a.cfg.Resolve(demoClip)
+	if demo == "" {
+		demo, _ = findShipped(demoClip)
+	}
 	cam, err := capture.Open(capture.Config{
 		ID: id, Source: src, Width: conf.Width, Height: conf.Height, Pace: capture.Pace(conf.Pace), Loop: conf.Loop,
-		Demo: a.resolved(demoClip), Spawner: a.spawner, Binary: bin, Missing: missing, Build: build.ID(), Log: a.log,
+		Demo: demo, Spawner: a.spawner, Binary: bin, Missing: missing, Build: build.ID(), Log: a.log,
 		MaxResident: a.cfg.Runtime.WorkerLimit(),
 	}, views, a.event, func(st pipeline.CameraStatus) {
 		a.client.CameraStatus(id, st)

@@ -37,7 +37,7 @@ func Open(path string) (*Library, error) {
 	var why [1024]C.char
 	c := C.lrt_open(cpath, &why[0], C.size_t(len(why)))
 	if c == nil {
-		return nil, &Error{Op: "load", Path: path, Log: C.GoString(&why[0]), Err: ErrLibrary}
+		return nil, &Error{Op: "load", Path: path, Log: strings.TrimPrefix(C.GoString(&why[0]), path+": "), Err: ErrLibrary}
 	}
 	l := &Library{path: path, c: c}
 	if err := l.checkVersion(); err != nil {
