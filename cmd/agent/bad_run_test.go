@@ -140,17 +140,23 @@ func asNobody(t testing.TB, cmd *exec.Cmd) {
 	}
 }
 
+// openToAll lets every user read a folder that t.TempDir made.
+func openToAll(t testing.TB, dir string) {
+	t.Helper()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestPermissions: files and folders that the agent's user may not touch are told by
 // name, with 77.
 func TestPermissions(t *testing.T) {
 	t.Parallel()
 	needBuild(t)
 	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && d != "/"; d = filepath.Dir(d) {
-		if err := os.Chmod(d, 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
+	openToAll(t, dir)
 	at := func(name string) string { return filepath.Join(dir, name) }
 	copied(t, inRepo(t, "bin/edge-agent"), at("edge-agent"), 0o755)
 	copied(t, inRepo(t, "bin/libLiteRt.so"), at("libLiteRt.so"), 0o644)
@@ -369,8 +375,9 @@ func mosquittoWithPassword(t *testing.T) (addr string) {
 	if out, err := exec.Command("mosquitto_passwd", "-c", "-b", passwords, "e2e", "right").CombinedOutput(); err != nil {
 		t.Skipf("mosquitto_passwd: %v %s", err, out)
 	}
-	for p := passwords; p != os.TempDir() && p != "/"; p = filepath.Dir(p) {
-		_ = os.Chmod(p, 0o755) // mosquitto gives root's permissions up
+	openToAll(t, filepath.Dir(passwords)) // mosquitto gives root's permissions up
+	if err := os.Chmod(passwords, 0o644); err != nil {
+		t.Fatal(err)
 	}
 	port := freePort(t)
 	conf := filepath.Join(filepath.Dir(passwords), "mosquitto.conf")

@@ -231,10 +231,7 @@ func TestBadPictures(t *testing.T) {
 		{"empty", func(t testing.TB) string { return made(t, "cat.jpg", "") }, []int{exit.Data}, "is no picture that OpenCV can read"},
 		{"text", func(t testing.TB) string { return made(t, "cat.jpg", "a cat\n") }, []int{exit.Data}, "is no picture that OpenCV can read"},
 		{"a model", func(t testing.TB) string { return defaultFile(t, "efficientnet_lite0_int8.tflite") }, []int{exit.Data}, "is no picture that OpenCV can read"},
-		{"huge by its header", func(t testing.TB) string { return made(t, "bomb.png", pngOf(t, 30000, 30000, "")) }, []int{exit.Data}, "is no picture that OpenCV can read"},
-		{"huge", func(t testing.TB) string {
-			return made(t, "bomb.png", pngOf(t, 10000, 14000, strings.Repeat("\x00", 14000*30001)))
-		}, []int{exit.Data}, "is no picture that OpenCV can read"},
+		{"huge", func(t testing.TB) string { return made(t, "bomb.png", pngOf(t, 30000, 30000, "")) }, []int{exit.Data}, "is no picture that OpenCV can read"},
 		{"half a JPEG", func(t testing.TB) string { return made(t, "half.jpg", photo.String()[:photo.Len()/2]) }, []int{exit.OK, exit.Data}, "is no picture"},
 		{"a JPEG's first bytes", func(t testing.TB) string { return made(t, "half.jpg", photo.String()[:40]) }, []int{exit.Data}, "is no picture"},
 		{"animated GIF", func(t testing.TB) string { return made(t, "film.gif", film.String()) }, []int{exit.OK, exit.Data}, "is no picture"},
