@@ -296,8 +296,10 @@ func (a *agent) mqttAccount() metrics.MQTT {
 		return metrics.MQTT{}
 	}
 	st := a.client.Stats()
-	m := metrics.MQTT{Connected: st.Connected, Messages: st.Messages, Bytes: st.Bytes, Reconnects: st.Reconnects,
-		Encode: timing(st.Encode), Handover: timing(st.HandOver), Puback: timing(st.Puback)}
+	m := metrics.MQTT{
+		Connected: st.Connected, Messages: st.Messages, Bytes: st.Bytes, Reconnects: st.Reconnects,
+		Encode: timing(st.Encode), Handover: timing(st.HandOver), Puback: timing(st.Puback),
+	}
 	for name, c := range st.Classes {
 		m.Classes = append(m.Classes, metrics.Class{Name: name, Accepted: c.Accepted, Published: c.Published, Acked: c.Acked, Dropped: c.Dropped})
 	}
