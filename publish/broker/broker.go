@@ -70,7 +70,8 @@ func (e *BusyError) Unwrap() error { return ErrBusy }
 type Broker struct {
 	server *mqtt.Server
 	tcp    *door
-	web    *door // nil: none
+	web    *door  // nil: none
+	user   string // the agent's
 	log    *slog.Logger
 	once   sync.Once
 	err    error
@@ -84,7 +85,7 @@ func Open(c Config, log *slog.Logger) (*Broker, error) {
 	if c.Prefix == "" || c.User == "" || c.Password == "" {
 		return nil, errors.New("embedded broker: prefix, user and password must be set")
 	}
-	b := &Broker{log: log}
+	b := &Broker{user: c.User, log: log}
 	tcp, err := listen(c.Listen, "listen", c.AnyPort, log)
 	if err != nil {
 		return nil, err
@@ -202,33 +203,48 @@ func (b *Broker) Close() error {
 }
 
 const (
-	// settling is how long Close waits at most for the subscribers.
+	// settling is how long Close waits at most for the subscribers,
 	settling = time.Second
-	// calm is for how long nothing must have been sent: mochi does not tell what
-	// waits for a subscriber that acknowledges nothing (QoS 0).
-	calm = 30 * time.Millisecond
+	// leaving for the agent's own connection to end,
+	leaving = 200 * time.Millisecond
+	// and calm for how long nothing must have been sent to a subscriber that
+	// acknowledges nothing (QoS 0): mochi does not tell what waits for it.
+	calm = 100 * time.Millisecond
 )
 
 // settle waits until the subscribers have what was published, the agent's `stopped`
 // above all. A connection that is closed at once loses what it still had to send,
 // and by TCP's reset even what it had sent.
 func (b *Broker) settle() {
-	end := time.Now().Add(settling)
-	sent, since := int64(-1), time.Now()
-	for now := time.Now(); now.Before(end); now = time.Now() {
+	begun := time.Now()
+	sent, since := int64(-1), begun
+	for now := begun; now.Sub(begun) < settling; now = time.Now() {
 		if n := atomic.LoadInt64(&b.server.Info.MessagesSent); n != sent {
 			sent, since = n, now
 		}
-		connected, waiting := 0, 0
-		for _, cl := range b.server.Clients.GetAll() {
-			if !cl.Net.Inline && !cl.Closed() {
-				connected++
-				waiting += cl.State.Inflight.Len()
-			}
-		}
-		if connected == 0 || waiting == 0 && now.Sub(since) >= calm {
+		writers, waiting, unsure := b.audience()
+		if (writers == 0 || now.Sub(begun) > leaving) && waiting == 0 && (!unsure || now.Sub(since) > calm) {
 			return
 		}
-		time.Sleep(calm / 10)
+		time.Sleep(time.Millisecond)
 	}
+}
+
+// audience counts the agent's connections, of which one may still publish, and the
+// messages that subscribers have not acknowledged, and says whether there are some
+// who never do.
+func (b *Broker) audience() (writers, waiting int, unsure bool) {
+	for _, cl := range b.server.Clients.GetAll() {
+		switch {
+		case cl.Net.Inline || cl.Closed():
+		case string(cl.Properties.Username) == b.user:
+			writers++
+		default:
+			waiting += cl.State.Inflight.Len()
+			for _, s := range cl.State.Subscriptions.GetAll() {
+				unsure = unsure || s.Qos == 0
+			}
+		}
+	}
+	return writers, waiting, unsure
 }
