@@ -45,6 +45,24 @@ func (v *View) Counts() pipeline.Counts {
 	return c
 }
 
+// rest accounts for what was grabbed before a recording's end and not delivered. If
+// all of it was captured before the fill wanted a frame, it was left out on purpose.
+func (v *View) rest(s *session, notBefore int64) *pipeline.End {
+	grabbed, last, _ := s.header()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a := &v.acc
+	grabbed = max(grabbed, a.seq)
+	thinned := 0
+	if last < notBefore {
+		thinned = int(grabbed - a.seq)
+	}
+	a.upTo(grabbed, thinned)
+	end := &pipeline.End{Thinned: a.newThinned, Skipped: a.newSkipped}
+	a.newThinned, a.newSkipped = 0, 0
+	return end
+}
+
 // died accounts for a fill whose worker is gone. The frame that stood when it died
 // failed, if it was one that this fill waited for; else the fill was waiting for a
 // frame that never came, and goes on to wait.

@@ -130,6 +130,27 @@ func TestStall(t *testing.T) {
 	}
 }
 
+// TestEndTellsTheRest: what was grabbed after the last delivered frame and before
+// the one that is wanted was thinned.
+func TestEndTellsTheRest(t *testing.T) {
+	_, v, _ := openFake(t, Config{}, &fakes{scripts: []script{{end: 30}}})
+	a := tally{v: v}
+	for range 3 {
+		if err := a.next(t, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := v.Fill(t.Context(), pipeline.Now()+int64(time.Hour))
+	var end *pipeline.End
+	if !errors.As(err, &end) || end.Thinned != int(30-a.last) || end.Skipped != 0 {
+		t.Errorf("%v: %+v, the last of 30 frames that was delivered is %d", err, end, a.last)
+	}
+	a.check(t)
+	if _, err = v.Fill(t.Context(), 0); !errors.Is(err, pipeline.ErrEnd) || errors.As(err, &end) {
+		t.Errorf("asked again: %v tells the rest again", err)
+	}
+}
+
 func TestEndOfRecording(t *testing.T) {
 	cam, v, said := openFake(t, Config{}, &fakes{scripts: []script{{end: 30}}})
 	a := tally{v: v}

@@ -158,7 +158,7 @@ func (sh *shelf) put(slot int) {
 // next frame. The caller releases it. While the camera is away it waits.
 //
 // A *pipeline.FrameError stands for exactly one captured frame that failed; ask
-// again. pipeline.ErrEnd is the end of a recording, ErrClosed that of the camera.
+// again. pipeline.ErrEnd (first as *pipeline.End) is the end of a recording, ErrClosed that of the camera.
 // The error of ctx may come some 100 ms after its end: the worker must give the
 // slot back first.
 func (v *View) Fill(ctx context.Context, notBefore int64) (*pipeline.Frame, error) {
@@ -249,7 +249,7 @@ func (v *View) ask(s *session, sh *shelf, slot int, notBefore int64) (*pipeline.
 		v.giveBack(sh, slot)
 		return nil, nil
 	case errors.As(err, &f):
-		return nil, v.failed(s, sh, slot, &m, f)
+		return nil, v.failed(s, sh, slot, &m, f, notBefore)
 	}
 	s.fail(err)
 	<-s.over
@@ -290,7 +290,7 @@ func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message, notBef
 }
 
 // failed sorts out why the worker could not fill.
-func (v *View) failed(s *session, sh *shelf, slot int, m *worker.Message, f *worker.Failure) error {
+func (v *View) failed(s *session, sh *shelf, slot int, m *worker.Message, f *worker.Failure, notBefore int64) error {
 	switch f.Kind {
 	case source.FailDecode:
 		if v.undecodable(s, m) {
@@ -298,13 +298,10 @@ func (v *View) failed(s *session, sh *shelf, slot int, m *worker.Message, f *wor
 			return &pipeline.FrameError{Reason: ReasonDecode, Err: f}
 		}
 	case source.FailEnd:
-		grabbed, _, _ := s.header()
-		v.mu.Lock()
-		v.acc.upTo(max(grabbed, v.acc.seq), 0)
-		v.mu.Unlock()
+		end := v.rest(s, notBefore)
 		v.giveBack(sh, slot)
 		v.end(s)
-		return pipeline.ErrEnd
+		return end
 	}
 	v.giveBack(sh, slot)
 	s.fail(f)
