@@ -245,6 +245,7 @@ func (s *Scheduler) take(g filled) {
 		l.pace(g.f.Captured)
 	case errors.Is(g.err, pipeline.ErrEnd):
 		l.ended = true
+		l.rest(g.err)
 	case errors.As(g.err, &fe):
 		l.lost(fe.Reason)
 		if s.Log != nil {
@@ -421,6 +422,19 @@ func (l *line) lost(reason string) {
 	l.counts.Captured++
 	l.counts.Failed++
 	l.counts.Reasons[reason]++
+}
+
+// rest books what the end of a recording tells of frames that did not arrive.
+func (l *line) rest(err error) {
+	var end *pipeline.End
+	if !errors.As(err, &end) {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.counts.Thinned += uint64(end.Thinned)
+	l.counts.Skipped += uint64(end.Skipped)
+	l.counts.Captured += uint64(end.Thinned + end.Skipped)
 }
 
 // drop gives a ready frame up at the end of Run.
