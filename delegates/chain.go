@@ -174,23 +174,22 @@ func (c *Chain) RemovePool(p *worker.Pool) {
 // outputs into a. When none is active it waits for one, as long as an invoke may
 // take. f is retained for as long as a worker may read its slot. A
 // *pipeline.FrameError concerns this frame only; the others are ctx's and
-// ErrClosed.
-//
-// meanwhile, unless nil, is called on this goroutine, at most once, as soon as the
-// model runs or has to be waited for. It must be short: the answer waits for it.
-func (c *Chain) Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer, meanwhile func()) error {
-	s, err := c.answering()
-	if s == nil && err == nil {
-		if meanwhile != nil {
-			meanwhile()
-			meanwhile = nil
+// ErrClosed. Two may be under way: the later one waits at the worker's door.
+func (c *Chain) Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) error {
+	return c.infer(ctx, f, uint16(f.Slot.Pool), f.Slot.Index, a)
+}
+
+// infer asks one worker after the other until one came to the frame.
+func (c *Chain) infer(ctx context.Context, f *pipeline.Frame, view, slot uint16, a *pipeline.Answer) error {
+	for {
+		s, err := c.ready(ctx)
+		if err != nil {
+			return err
 		}
-		s, err = c.ready(ctx)
+		if err = s.invoke(ctx, f, view, slot, a); !errors.Is(err, errNotRun) {
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return s.invoke(ctx, f, uint16(f.Slot.Pool), f.Slot.Index, a, meanwhile)
 }
 
 // Check runs the model on inputs that come from no camera: golden and seeded ones.
@@ -206,8 +205,7 @@ func (c *Chain) Check(ctx context.Context, inputs [][]byte) (*pipeline.Answer, e
 	}
 	c.checking.Lock()
 	defer c.checking.Unlock()
-	s, err := c.ready(ctx)
-	if err != nil {
+	if _, err := c.ready(ctx); err != nil { // the slot may be unmapped after Close
 		return nil, err
 	}
 	parts := engine.Split(c.inputs, c.check.Slot(0))
@@ -215,26 +213,10 @@ func (c *Chain) Check(ctx context.Context, inputs [][]byte) (*pipeline.Answer, e
 		copy(parts[i], given)
 	}
 	a := new(pipeline.Answer)
-	if err := s.invoke(ctx, nil, c.check.Info.View, 0, a, nil); err != nil {
+	if err := c.infer(ctx, nil, c.check.Info.View, 0, a); err != nil {
 		return nil, err
 	}
 	return a, nil
-}
-
-// answering is the session that answers now; nil when none does.
-func (c *Chain) answering() (*session, error) {
-	c.mu.Lock()
-	closed := c.closed
-	c.mu.Unlock()
-	if closed {
-		return nil, ErrClosed
-	}
-	for _, m := range c.members {
-		if s := m.active(); s != nil {
-			return s, nil
-		}
-	}
-	return nil, nil
 }
 
 // ready is the session that answers now, waited for if need be.
@@ -242,10 +224,15 @@ func (c *Chain) ready(ctx context.Context) (*session, error) {
 	var patience <-chan time.Time
 	for {
 		c.mu.Lock()
-		changed := c.changed // before looking, so that no change is missed
+		changed, closed := c.changed, c.closed
 		c.mu.Unlock()
-		if s, err := c.answering(); s != nil || err != nil {
-			return s, err
+		if closed {
+			return nil, ErrClosed
+		}
+		for _, m := range c.members {
+			if s := m.active(); s != nil {
+				return s, nil
+			}
 		}
 		if patience == nil {
 			t := time.NewTimer(c.patience())

@@ -30,7 +30,7 @@ func mustAnswer(t *testing.T, c *Chain, cam *camera, v float32) {
 	var a pipeline.Answer
 	f := cam.frame(v, -v)
 	defer f.Release()
-	if err := c.Infer(t.Context(), f, &a, nil); err != nil {
+	if err := c.Infer(t.Context(), f, &a); err != nil {
 		t.Fatalf("infer: %v", err)
 	}
 	if want := floats(v, 0); len(a.Tensors) != 1 || !bytes.Equal(a.Tensors[0], want) {
@@ -145,9 +145,9 @@ func TestWorkerFaults(t *testing.T) {
 			}
 			f := cam.frame(2)
 			failed := make(chan error, 1)
-			go func() { failed <- c.Infer(t.Context(), f, new(pipeline.Answer), nil) }()
+			go func() { failed <- c.Infer(t.Context(), f, new(pipeline.Answer)) }()
 			if tt.signal != 0 {
-				waitFor(t, "the frame to be sent", func() bool { return !s.one.TryLock() || unlock(s) })
+				waitFor(t, "the frame to be sent", func() bool { return underWay(s) == 1 })
 				_ = s.proc.Signal(tt.signal)
 				_ = s.proc.Signal(unix.SIGCONT)
 			}
@@ -191,10 +191,11 @@ func TestAWorkerThatGrowsIsReplaced(t *testing.T) {
 	}
 }
 
-// unlock undoes a TryLock that succeeded and says that it is not what we wait for.
-func unlock(s *session) bool {
-	s.one.Unlock()
-	return false
+// underWay is how many frames the worker has.
+func underWay(s *session) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.flights)
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {
@@ -227,7 +228,7 @@ func TestSlotIsHeldUntilTheWorkerIsReaped(t *testing.T) {
 			reaped <- false
 		}
 	})
-	if err := c.Infer(t.Context(), f, new(pipeline.Answer), nil); err == nil {
+	if err := c.Infer(t.Context(), f, new(pipeline.Answer)); err == nil {
 		t.Fatal("a stopped worker answered")
 	}
 	f.Release()
@@ -245,14 +246,14 @@ func TestCloseWithAStoppedWorker(t *testing.T) {
 	f := cam.frame(1)
 	defer f.Release()
 	failed := make(chan error, 1)
-	go func() { failed <- c.Infer(t.Context(), f, new(pipeline.Answer), nil) }()
+	go func() { failed <- c.Infer(t.Context(), f, new(pipeline.Answer)) }()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	c.Close(ctx)
 	if err := <-failed; err == nil {
 		t.Error("a stopped worker answered")
 	}
-	if err := c.Infer(t.Context(), f, new(pipeline.Answer), nil); !errors.Is(err, ErrClosed) {
+	if err := c.Infer(t.Context(), f, new(pipeline.Answer)); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -346,7 +347,7 @@ func mustAnswerSoon(t *testing.T, c *Chain, cam *camera) {
 	waitFor(t, "an answer", func() bool {
 		f := cam.frame(1)
 		defer f.Release()
-		return c.Infer(t.Context(), f, new(pipeline.Answer), nil) == nil
+		return c.Infer(t.Context(), f, new(pipeline.Answer)) == nil
 	})
 }
 
@@ -368,7 +369,7 @@ func TestPools(t *testing.T) {
 	f := first.frame(1)
 	defer f.Release()
 	var fe *pipeline.FrameError
-	if err := c.Infer(t.Context(), f, new(pipeline.Answer), nil); !errors.As(err, &fe) || fe.Reason != ReasonInvoke {
+	if err := c.Infer(t.Context(), f, new(pipeline.Answer)); !errors.As(err, &fe) || fe.Reason != ReasonInvoke {
 		t.Errorf("a frame of a removed pool: %v", err)
 	}
 	mustAnswerSoon(t, c, second)
@@ -457,7 +458,7 @@ func BenchmarkBoundary(b *testing.B) {
 	var costs []time.Duration
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.Infer(b.Context(), f, &a, nil); err != nil {
+		if err := c.Infer(b.Context(), f, &a); err != nil {
 			b.Fatal(err)
 		}
 		costs = append(costs, time.Duration(a.Received-a.Sent)-a.Worker)

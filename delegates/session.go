@@ -33,12 +33,14 @@ type session struct {
 	proc     *worker.Process
 	opened   engine.OpenReply
 	out      *worker.Pool // its outputs; dies with it, as a late worker may still write there
-	parts    [][]byte     // out's slot by output
+	outs     chan uint16  // slots of out that no invoke uses
+	parts    [][][]byte   // by slot of out: the outputs in it
 	deadline time.Duration
 	most     uint64 // bytes of resident memory; 0: no limit
 	born     time.Time
 
-	one sync.Mutex // an invoke at a time: there is one set of outputs
+	using sync.RWMutex // held while outputs are copied, and to unmap them
+	order sync.Mutex   // makes the order of flights that of the requests
 
 	lost chan struct{} // closed when it was killed or found dead: ask it nothing
 
@@ -46,6 +48,7 @@ type session struct {
 	doomed  bool              // lost is closed
 	reason  string            // why it was killed, when it was us
 	over    bool              // buried
+	flights []*flight         // the invokes under way, in the worker's order
 	orphans []*pipeline.Frame // lent to a worker that did not answer
 }
 
@@ -86,10 +89,14 @@ func (s *session) open(ctx context.Context, c *Config, k kind, d Delegate, model
 		return err
 	}
 	_, size := engine.Layout(s.opened.Outputs)
-	if s.out, err = worker.NewPool("outputs "+c.Model+"/"+d.Kind, 1, size); err != nil {
+	if s.out, err = worker.NewPool("outputs "+c.Model+"/"+d.Kind, inHand, size); err != nil {
 		return err
 	}
-	s.parts = engine.Split(s.opened.Outputs, s.out.Slot(0))
+	s.outs = make(chan uint16, inHand)
+	for i := range inHand {
+		s.parts = append(s.parts, engine.Split(s.opened.Outputs, s.out.Slot(i)))
+		s.outs <- uint16(i)
+	}
 	return s.proc.Attach(ctx, s.out, true)
 }
 
@@ -170,67 +177,6 @@ func (s *session) exit() string {
 	}
 }
 
-// invoke runs the model on a slot and copies the outputs into a. frame, if not
-// nil, is retained until the worker cannot read the slot any more. When ctx ends
-// the invoke in hand gets another second. meanwhile, if not nil, is called while
-// the worker is busy, unless that could not even be asked.
-func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot uint16, a *pipeline.Answer, meanwhile func()) error {
-	s.one.Lock()
-	defer s.one.Unlock()
-	call, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.deadline)
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(hurry, cancel) })()
-
-	m := worker.Message{Type: worker.Invoke, View: view, Slot: slot}
-	if frame != nil {
-		frame.Retain()
-		m.Seq = frame.Seq
-	}
-	a.Sent = pipeline.Now()
-	reply, _, err := s.proc.CallMeanwhile(call, m, meanwhile)
-	a.Received = pipeline.Now()
-	var f *worker.Failure
-	if err == nil || errors.As(err, &f) { // it answered: the slot is ours again
-		if frame != nil {
-			frame.Release()
-		}
-	} else if frame != nil {
-		s.orphan(frame)
-	}
-	switch {
-	case err == nil:
-		a.Delegate = s.delegate
-		a.Worker = min(max(0, time.Duration(reply.T[0])), time.Duration(a.Received-a.Sent))
-		s.copyOutputs(a)
-		if used := s.resident(); s.most > 0 && used > s.most { // it grows: better now than in the next frame
-			s.kill(fmt.Sprintf("its worker used %d MiB, more than the %d MiB it may", used>>20, s.most>>20))
-		}
-		return nil
-	case f != nil:
-		s.kill("an invoke failed: " + f.Text)
-		return &pipeline.FrameError{Reason: ReasonInvoke, Err: err}
-	case errors.Is(err, worker.ErrDied):
-		s.kill("")
-		return &pipeline.FrameError{Reason: ReasonDied, Err: err}
-	case ctx.Err() != nil:
-		s.kill("the agent stops")
-		return ctx.Err()
-	}
-	s.kill(fmt.Sprintf("no answer within %s", s.deadline))
-	return &pipeline.FrameError{Reason: ReasonDeadline, Err: fmt.Errorf("%s did not answer within %s", s.delegate, s.deadline)}
-}
-
-// copyOutputs makes the answer the daemon's own. Sizes are those that were checked
-// when the model was opened.
-func (s *session) copyOutputs(a *pipeline.Answer) {
-	if len(a.Tensors) != len(s.parts) {
-		a.Tensors = make([][]byte, len(s.parts))
-	}
-	for i, p := range s.parts {
-		a.Tensors[i] = append(a.Tensors[i][:0], p...)
-	}
-}
-
 // resident is the worker's own figure for its memory.
 func (s *session) resident() uint64 {
 	s.mu.Lock()
@@ -304,11 +250,11 @@ func (s *session) bury(reaped bool) string {
 	for _, f := range orphans {
 		f.Release()
 	}
-	s.one.Lock() // a reply that came in the last moment is still being copied
+	s.using.Lock() // a reply that came in the last moment is still being copied
 	if s.out != nil {
 		_ = s.out.Close()
 	}
-	s.one.Unlock()
+	s.using.Unlock()
 	if reason == "" {
 		reason = "the worker died: " + s.exit()
 	}

@@ -1,6 +1,7 @@
 // The scheduler: the model pulls. While one frame is inferred, the camera whose
-// turn is next has its newest frame filled into a slot, and the answer before is
-// decoded and told; nothing is ever queued.
+// turn is next has its newest frame filled into a slot, and that frame is given to
+// the engine as well, so that the model need not wait for us when it is through with
+// the first. That one frame ahead is all; nothing is ever queued.
 
 package infer
 
@@ -8,6 +9,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,9 +34,8 @@ type View interface {
 type Engine interface {
 	// Infer copies the outputs into a. It retains f for as long as a worker may read
 	// it. A *pipeline.FrameError concerns this frame only; any other error is final.
-	// meanwhile, unless nil, is called on the same goroutine, at most once, as soon
-	// as the model runs or has to be waited for.
-	Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer, meanwhile func()) error
+	// A second frame may be given while the first is under way.
+	Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) error
 }
 
 // Sink takes results over. It does not wait for the network and keeps nothing of
@@ -61,17 +62,23 @@ type Scheduler struct {
 	lines []*line
 	clock float64 // start of the turn in service
 
-	ahead  bool            // the frame after the one in service is still to be asked for
-	untold *turn           // answered, and neither decoded nor told yet
-	turns  [2]turn         // the one in service and untold take turns here
-	result pipeline.Result // used again and again
+	turns  [inHand]*turn
+	flying []*turn // with the engine, in the order in which it got them
+	ahead  bool    // the frame after the first one flying was asked for, or flies too
+	landed uint64  // turns that came back from the engine
+	result pipeline.Result
 }
+
+// inHand is how many frames the engine has at most: one that runs, one that waits.
+const inHand = 2
 
 // turn is a frame on its way through the engine and on to the sink.
 type turn struct {
-	l *line
-	f *pipeline.Frame
-	a pipeline.Answer
+	l    *line
+	f    *pipeline.Frame
+	a    pipeline.Answer
+	give chan struct{} // it is to be given to the engine
+	done chan error    // it has come back
 }
 
 // line is one view on its round: idle → asked → ready → (inferred) → idle.
@@ -83,6 +90,7 @@ type line struct {
 	state  lineState
 	frame  *pipeline.Frame
 	ask    chan int64
+	round  uint64 // when it was last asked, in turns landed
 	ended  bool
 
 	mu     sync.Mutex
@@ -128,8 +136,8 @@ func (s *Scheduler) Counts(camera, region string) pipeline.Counts {
 }
 
 // Run serves the views until ctx is done or every recording has ended, and then
-// returns nil; it returns the engine's error when that is final. The frame in hand
-// is finished first. All goroutines that Run starts have ended when it returns.
+// returns nil; it returns the engine's error when that is final. The frames in hand
+// are finished first. All goroutines that Run starts have ended when it returns.
 func (s *Scheduler) Run(ctx context.Context) error {
 	fillCtx, stop := context.WithCancel(ctx)
 	got := make(chan filled, len(s.lines))
@@ -144,8 +152,25 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			}
 		}()
 	}
+	// A stop does not cut the frames in hand short: they have their deadline.
+	engine := context.WithoutCancel(ctx)
+	for i := range s.turns {
+		t := &turn{give: make(chan struct{}, 1), done: make(chan error, 1)}
+		s.turns[i] = t
+		wg.Go(func() {
+			for range t.give {
+				t.done <- s.Engine.Infer(engine, t.f, &t.a)
+			}
+		})
+	}
 	err := s.serve(ctx, got)
+	for len(s.flying) > 0 {
+		err = errors.Join(err, s.land(<-s.flying[0].done))
+	}
 	stop()
+	for _, t := range s.turns {
+		close(t.give)
+	}
 	for _, l := range s.lines {
 		close(l.ask)
 	}
@@ -162,13 +187,10 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	return err
 }
 
-// serve is the loop: take what has come, infer the one whose turn it is, else ask
-// and wait.
+// serve is the loop: take what has come, give the engine what is ready, ask for
+// more, wait.
 func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
-	defer s.tell()
 	s.result.Model = s.Model.Spec.ID
-	// A stop does not cut the frame in hand short: it has its deadline.
-	engine, meanwhile := context.WithoutCancel(ctx), s.meanwhile
 	for ctx.Err() == nil {
 		for more := true; more; {
 			select {
@@ -178,23 +200,48 @@ func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
 				more = false
 			}
 		}
-		if l := s.next(ready); l != nil {
-			if err := s.infer(engine, l, meanwhile); err != nil {
-				return err
+		for l := s.pick(); l != nil; l = s.pick() {
+			s.launch(l)
+		}
+		var first chan error // nothing comes back when nothing is flying
+		if len(s.flying) == 0 {
+			if !s.requestAll() {
+				return nil // every recording has ended
 			}
-			continue
+		} else {
+			first = s.flying[0].done
+			if !s.ahead {
+				s.ahead = true
+				s.request(s.next(idle))
+			}
 		}
-		if !s.requestAll() {
-			return nil // every recording has ended
-		}
-		s.tell()
 		select {
 		case <-ctx.Done():
 		case g := <-got:
 			s.take(g)
+		case err := <-first:
+			if err := s.land(err); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// pick is the line whose frame the engine gets now; nil when it gets none. While a
+// frame is flying, one whose turn is earlier and that was just asked is waited for:
+// given away too soon, a turn would go to the quickest camera.
+func (s *Scheduler) pick() *line {
+	l := s.next(ready)
+	if l == nil || len(s.flying) == inHand {
+		return nil
+	}
+	for _, o := range s.lines {
+		if len(s.flying) > 0 && o.state == asked && o.round == s.landed && max(o.turn, s.clock) < l.turn {
+			return nil
+		}
+	}
+	return l
 }
 
 // next is the least recently served line in that state, weights considered.
@@ -213,7 +260,7 @@ func (s *Scheduler) request(l *line) {
 	if l == nil {
 		return
 	}
-	l.state = asked
+	l.state, l.round = asked, s.landed
 	l.ask <- l.due
 }
 
@@ -272,54 +319,43 @@ func (l *line) pace(captured int64) {
 	l.due += l.period
 }
 
-// infer runs the frame of a line. Its answer is told while the next one runs, or as
-// soon as there is none.
-func (s *Scheduler) infer(ctx context.Context, l *line, meanwhile func()) error {
-	t := &s.turns[0]
-	if s.untold == t {
-		t = &s.turns[1]
+// launch gives the engine the frame of a line.
+func (s *Scheduler) launch(l *line) {
+	t := s.turns[0]
+	if slices.Contains(s.flying, t) {
+		t = s.turns[1]
 	}
 	t.l, t.f = l, l.frame
 	l.frame, l.state = nil, idle
 	s.serveTurn(l)
-	s.ahead = true
-	err := s.Engine.Infer(ctx, t.f, &t.a, meanwhile)
-	s.meanwhile() // what the engine failed too early for
+	s.ahead = len(s.flying) > 0 // it is the one ahead itself
+	s.flying = append(s.flying, t)
+	t.give <- struct{}{}
+}
+
+// land takes the first turn back: its result is told, or its failure. It returns
+// the engine's error when that is final.
+func (s *Scheduler) land(err error) error {
+	t := s.flying[0]
+	s.flying = slices.Delete(s.flying, 0, 1)
+	s.ahead = false
+	s.landed++
+	defer t.f.Release()
 	if err == nil {
-		s.untold = t
+		s.tell(t)
 		return nil
 	}
-	defer t.f.Release()
 	var fe *pipeline.FrameError
 	if errors.As(err, &fe) {
 		s.failed(t, fe)
 		return nil
 	}
-	l.failed("engine")
+	t.l.failed("engine")
 	return err
 }
 
-// meanwhile is what is done while the model runs, or once it cannot. The request
-// for the next frame goes out after the one to the model: both wake a process, and
-// the model's is to get the idle core.
-func (s *Scheduler) meanwhile() {
-	if s.ahead {
-		s.ahead = false
-		if s.next(ready) == nil { // the overlap: one frame ahead, never more
-			s.request(s.next(idle))
-		}
-	}
-	s.tell()
-}
-
-// tell decodes the last answer, if that was not done yet, and hands its result on.
-func (s *Scheduler) tell() {
-	t := s.untold
-	if t == nil {
-		return
-	}
-	s.untold = nil
-	defer t.f.Release()
+// tell decodes an answer and hands the result on.
+func (s *Scheduler) tell(t *turn) {
 	r := &s.result
 	if err := decode(s.Model, t.f, &t.a, r); err != nil {
 		fe := &pipeline.FrameError{Reason: "decode", Err: err}
@@ -343,7 +379,7 @@ func (s *Scheduler) failed(t *turn, fe *pipeline.FrameError) {
 // Answer runs one frame and decodes the answer into r, whose and a's memory it
 // reuses. Errors are the engine's and the decoder's.
 func Answer(ctx context.Context, e Engine, m *Model, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
-	if err := e.Infer(ctx, f, a, nil); err != nil {
+	if err := e.Infer(ctx, f, a); err != nil {
 		return err
 	}
 	return decode(m, f, a, r)

@@ -36,8 +36,12 @@ func Serve(c *worker.Child, g *worker.Greeting) error {
 	return c.Serve(g, h)
 }
 
-// slotKey names a slot of an attached pool.
-type slotKey struct{ view, slot uint16 }
+// slotKey names a slot of an attached pool, and the slot of the output pool that
+// goes with it.
+type slotKey struct {
+	view, slot uint16
+	out        uint32
+}
 
 // handler is the state of one worker: one library, one model.
 type handler struct {
@@ -49,7 +53,7 @@ type handler struct {
 	inputs  []pipeline.TensorInfo
 	outputs []pipeline.TensorInfo
 
-	out      *worker.Area // the output pool; its one slot is overwritten by every invoke
+	out      *worker.Area // the output pool
 	views    []uint16     // all attached pools
 	bindings map[slotKey]*litert.Binding
 }
@@ -189,7 +193,7 @@ func (h *handler) detach(r *worker.Request) {
 
 func (h *handler) invoke(r *worker.Request) {
 	closeFiles(r.Files)
-	b, err := h.binding(slotKey{r.View, r.Slot})
+	b, err := h.binding(slotKey{r.View, r.Slot, r.N})
 	if err != nil {
 		r.Fail(FailRequest, err)
 		return
@@ -212,6 +216,9 @@ func (h *handler) binding(k slotKey) (*litert.Binding, error) {
 	if h.out == nil {
 		return nil, errors.New("invoke without an output pool")
 	}
+	if int64(k.out) >= int64(h.out.Info.Slots) {
+		return nil, fmt.Errorf("output slot %d of %d", k.out, h.out.Info.Slots)
+	}
 	slot, err := h.areas.Slot(k.view, k.slot)
 	if err != nil {
 		return nil, err
@@ -219,7 +226,7 @@ func (h *handler) binding(k slotKey) (*litert.Binding, error) {
 	if h.out.Info.View == k.view {
 		return nil, errors.New("invoke on the output pool")
 	}
-	b, err := h.model.Bind(Split(h.inputs, slot), Split(h.outputs, h.out.Slot(0)))
+	b, err := h.model.Bind(Split(h.inputs, slot), Split(h.outputs, h.out.Slot(int(k.out))))
 	if err != nil {
 		return nil, err
 	}

@@ -84,24 +84,33 @@ var replies = sync.Pool{New: func() any { return make(chan reply, 1) }}
 // forgets the request, and its late reply is dropped and counted. The body is the
 // caller's. Only types that have an answer can be called.
 func (p *Process) Call(ctx context.Context, m Message, body any, files ...*os.File) (Message, []byte, error) {
-	return p.call(ctx, m, nil, body, files)
+	q, err := p.ask(ctx, m, body, files)
+	if err != nil {
+		return m, nil, err
+	}
+	return q.Answer(ctx)
 }
 
-// CallMeanwhile is Call for a message that is its head alone. When that has been
-// sent it calls meanwhile, unless nil, and only then waits: what is to be done
-// while the worker is busy.
-func (p *Process) CallMeanwhile(ctx context.Context, m Message, meanwhile func()) (Message, []byte, error) {
-	return p.call(ctx, m, meanwhile, nil, nil)
+// Asked is a request that was sent.
+type Asked struct {
+	p  *Process
+	m  Message
+	ch chan reply
 }
 
-func (p *Process) call(ctx context.Context, m Message, meanwhile func(), body any, files []*os.File) (Message, []byte, error) {
+// Ask is the first half of Call, for a message that is its head alone: the worker
+// takes requests in the order in which Ask returned, and what was asked while it was
+// busy waits at its door. Answer is to be called, once.
+func (p *Process) Ask(ctx context.Context, m Message) (Asked, error) { return p.ask(ctx, m, nil, nil) }
+
+func (p *Process) ask(ctx context.Context, m Message, body any, files []*os.File) (Asked, error) {
 	ch, _ := replies.Get().(chan reply)
 	p.mu.Lock()
 	if p.broken != nil {
 		err := p.broken
 		p.mu.Unlock()
 		replies.Put(ch)
-		return m, nil, err
+		return Asked{}, err
 	}
 	p.next++
 	m.Request, m.Generation = p.next, p.gen
@@ -112,28 +121,28 @@ func (p *Process) call(ctx context.Context, m Message, meanwhile func(), body an
 		if p.forget(m.Request) {
 			replies.Put(ch)
 		}
-		return m, nil, err
+		return Asked{}, err
 	}
-	if meanwhile != nil {
-		meanwhile()
-	}
+	return Asked{p, m, ch}, nil
+}
+
+// Answer is the other half of Call.
+func (q Asked) Answer(ctx context.Context) (Message, []byte, error) {
+	p := q.p
+	defer replies.Put(q.ch)
 	select {
-	case r := <-ch:
-		replies.Put(ch)
+	case r := <-q.ch:
 		return p.result(r)
 	case <-p.gone:
 	case <-ctx.Done():
 	}
-	if !p.forget(m.Request) {
-		r := <-ch // it came in the same moment
-		replies.Put(ch)
-		return p.result(r)
+	if !p.forget(q.m.Request) {
+		return p.result(<-q.ch) // it came in the same moment
 	}
-	replies.Put(ch)
 	if ctx.Err() != nil {
-		return m, nil, ctx.Err()
+		return q.m, nil, ctx.Err()
 	}
-	return m, nil, p.brokenErr()
+	return q.m, nil, p.brokenErr()
 }
 
 // send sends m within ctx's deadline.

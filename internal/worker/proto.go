@@ -39,7 +39,7 @@ const (
 	Fill              // D→W (capture): View, Slot; T[0] not before, T[1] deadline
 	Filled            // W→D: View, Slot, Seq, N = frames thinned since the last; T = captured, retrieve start, retrieve end, ready
 	Empty             // W→D: no frame until the deadline
-	Invoke            // D→W (infer): View, Slot, N = model; outputs into the attached output pool, slot 0
+	Invoke            // D→W (infer): View, Slot, N = slot of the attached output pool for the outputs
 	Invoked           // W→D: T[0] = nanoseconds of the invoke itself
 	Failed            // W→D: body Failure: the request could not be done
 	Info              // W→D, unasked: body by kind: what the worker wants known

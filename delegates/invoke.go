@@ -1,0 +1,169 @@
+package delegates
+
+// Invokes. A worker is given one frame ahead: while it runs one, the next waits at
+// its door, so that it need not wait for the daemon to hear of the first. What
+// waits there was not touched yet: if the worker is lost, another runs it.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"edgeagent/internal/pipeline"
+	"edgeagent/internal/worker"
+)
+
+// inHand is how many frames a worker has at a time: one runs, the rest wait.
+const inHand = 2
+
+// errNotRun says that the worker was lost before it came to the frame.
+var errNotRun = errors.New("the worker was lost before the frame's turn")
+
+// flight is an invoke under way.
+type flight struct {
+	cancel context.CancelFunc // ends the wait for the answer
+	began  int64              // since when it is the worker's first; 0: it is not yet
+	timer  *time.Timer        // its deadline, from then on
+}
+
+// invoke runs the model on a slot and copies the outputs into a. frame, if not
+// nil, is retained until the worker cannot read the slot any more. When ctx ends
+// the invoke in hand gets another second. errNotRun says that another worker may
+// be asked.
+func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot uint16, a *pipeline.Answer) error {
+	out := <-s.outs
+	defer func() { s.outs <- out }()
+	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(hurry, cancel) })()
+
+	m := worker.Message{Type: worker.Invoke, View: view, Slot: slot, N: uint32(out)}
+	if frame != nil {
+		frame.Retain()
+		m.Seq = frame.Seq
+	}
+	fl := &flight{cancel: cancel}
+	asked, err := s.ask(call, m, fl)
+	var reply worker.Message
+	if err == nil {
+		reply, _, err = asked.Answer(call)
+	}
+	a.Received = pipeline.Now()
+	var f *worker.Failure
+	if err == nil || errors.As(err, &f) { // it answered: the slot is ours again
+		if frame != nil {
+			frame.Release()
+		}
+	} else if frame != nil {
+		s.orphan(frame)
+	}
+	if err == nil {
+		a.Worker = max(0, time.Duration(reply.T[0]))
+		grown := s.outgrown()
+		if a.Sent = s.land(fl, a.Received, !grown); a.Sent == 0 { // answered although it was not to be
+			a.Sent = a.Received - int64(a.Worker)
+		}
+		a.Delegate, a.Worker = s.delegate, min(a.Worker, time.Duration(a.Received-a.Sent))
+		if s.copyOutputs(a, out) {
+			return nil
+		}
+		err = worker.ErrDied
+	}
+	return s.failed(ctx, err, f, s.land(fl, 0, false) > 0)
+}
+
+// failed ends the worker after an invoke that was not answered, and says what that
+// means for its frame. ran: its turn had come.
+func (s *session) failed(ctx context.Context, err error, f *worker.Failure, ran bool) error {
+	switch {
+	case f != nil:
+		s.kill("an invoke failed: " + f.Text)
+		return &pipeline.FrameError{Reason: ReasonInvoke, Err: err}
+	case errors.Is(err, worker.ErrDied):
+		s.kill("")
+		if !ran {
+			return errNotRun
+		}
+		return &pipeline.FrameError{Reason: ReasonDied, Err: err}
+	case ctx.Err() != nil:
+		s.kill("the agent stops")
+		return ctx.Err()
+	}
+	s.kill(fmt.Sprintf("no answer within %s", s.deadline))
+	return &pipeline.FrameError{Reason: ReasonDeadline, Err: fmt.Errorf("%s did not answer within %s", s.delegate, s.deadline)}
+}
+
+// ask sends a request. Its turn has come if no other is under way.
+func (s *session) ask(ctx context.Context, m worker.Message, fl *flight) (worker.Asked, error) {
+	s.order.Lock()
+	defer s.order.Unlock()
+	s.mu.Lock()
+	s.flights = append(s.flights, fl)
+	if len(s.flights) == 1 {
+		s.begin(pipeline.Now())
+	}
+	s.mu.Unlock()
+	return s.proc.Ask(ctx, m)
+}
+
+// begin notes that the first flight's turn has come: its deadline counts from here.
+// s.mu is held.
+func (s *session) begin(now int64) {
+	fl := s.flights[0]
+	fl.began = now
+	fl.timer = time.AfterFunc(s.deadline, fl.cancel)
+}
+
+// land takes a flight off and says when its turn had come, 0 if it had not. When
+// the worker goes on, the next one's turn has come.
+func (s *session) land(fl *flight, now int64, goesOn bool) (began int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if fl.timer != nil {
+		fl.timer.Stop()
+	}
+	if i := slices.Index(s.flights, fl); i >= 0 {
+		s.flights = slices.Delete(s.flights, i, i+1)
+	}
+	if goesOn && len(s.flights) > 0 && s.flights[0].began == 0 {
+		s.begin(now)
+	}
+	return fl.began
+}
+
+// outgrown ends a worker that uses more memory than it may: better now than in the
+// next frame.
+func (s *session) outgrown() bool {
+	used := s.resident()
+	if s.most == 0 || used <= s.most {
+		return false
+	}
+	s.kill(fmt.Sprintf("its worker used %d MiB, more than the %d MiB it may", used>>20, s.most>>20))
+	return true
+}
+
+// copyOutputs makes the answer the daemon's own; false when the outputs are gone.
+// Sizes are those that were checked when the model was opened.
+func (s *session) copyOutputs(a *pipeline.Answer, out uint16) bool {
+	s.using.RLock()
+	defer s.using.RUnlock()
+	if s.buried() {
+		return false
+	}
+	parts := s.parts[out]
+	if len(a.Tensors) != len(parts) {
+		a.Tensors = make([][]byte, len(parts))
+	}
+	for i, p := range parts {
+		a.Tensors[i] = append(a.Tensors[i][:0], p...)
+	}
+	return true
+}
+
+func (s *session) buried() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.over
+}
