@@ -219,8 +219,8 @@ func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
 		case <-ctx.Done():
 		case g := <-got:
 			s.take(g)
-		case err := <-first:
-			if err := s.land(err); err != nil {
+		case outcome := <-first:
+			if err := s.land(outcome); err != nil {
 				return err
 			}
 		}
@@ -462,7 +462,7 @@ func (l *line) lost(reason string) {
 
 // rest books what the end of a recording tells of frames that did not arrive.
 func (l *line) rest(err error) {
-	var end *pipeline.End
+	var end *pipeline.EndError
 	if !errors.As(err, &end) {
 		return
 	}
