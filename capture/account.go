@@ -47,7 +47,7 @@ func (v *View) Counts() pipeline.Counts {
 
 // rest accounts for what was grabbed before a recording's end and not delivered. If
 // all of it was captured before the fill wanted a frame, it was left out on purpose.
-func (v *View) rest(s *session, notBefore int64) *pipeline.End {
+func (v *View) rest(s *session, notBefore int64) *pipeline.EndError {
 	grabbed, last, _ := s.header()
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -58,7 +58,7 @@ func (v *View) rest(s *session, notBefore int64) *pipeline.End {
 		thinned = int(grabbed - a.seq)
 	}
 	a.upTo(grabbed, thinned)
-	end := &pipeline.End{Thinned: a.newThinned, Skipped: a.newSkipped}
+	end := &pipeline.EndError{Thinned: a.newThinned, Skipped: a.newSkipped}
 	a.newThinned, a.newSkipped = 0, 0
 	return end
 }

@@ -1,5 +1,7 @@
 package capture
 
+// The life of a camera, with workers that are played: frames, deaths, stalls, lies, ends.
+
 import (
 	"context"
 	"errors"
@@ -141,7 +143,7 @@ func TestEndTellsTheRest(t *testing.T) {
 		}
 	}
 	_, err := v.Fill(t.Context(), pipeline.Now()+int64(time.Hour))
-	var end *pipeline.End
+	var end *pipeline.EndError
 	if !errors.As(err, &end) || end.Thinned != int(30-a.last) || end.Skipped != 0 {
 		t.Errorf("%v: %+v, the last of 30 frames that was delivered is %d", err, end, a.last)
 	}

@@ -158,7 +158,8 @@ func (sh *shelf) put(slot int) {
 // next frame. The caller releases it. While the camera is away it waits.
 //
 // A *pipeline.FrameError stands for exactly one captured frame that failed; ask
-// again. pipeline.ErrEnd (first as *pipeline.End) is the end of a recording, ErrClosed that of the camera.
+// again. pipeline.ErrEnd (first as *pipeline.EndError) is the end of a recording,
+// ErrClosed that of the camera.
 // The error of ctx may come some 100 ms after its end: the worker must give the
 // slot back first.
 func (v *View) Fill(ctx context.Context, notBefore int64) (*pipeline.Frame, error) {

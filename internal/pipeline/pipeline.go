@@ -13,18 +13,18 @@ import (
 // ErrEnd says that a recording has ended and no more frames will come.
 var ErrEnd = errors.New("end of the recording")
 
-// End is an ErrEnd that also tells of the frames that were captured after the last
+// EndError is an ErrEnd that also tells of the frames that were captured after the last
 // one delivered, so that no frame of the recording is missing in the account.
-type End struct {
+type EndError struct {
 	Thinned int // left out on purpose
 	Skipped int
 }
 
 // Error is ErrEnd's.
-func (e *End) Error() string { return ErrEnd.Error() }
+func (e *EndError) Error() string { return ErrEnd.Error() }
 
 // Is makes it an ErrEnd.
-func (e *End) Is(target error) bool { return target == ErrEnd }
+func (e *EndError) Is(target error) bool { return target == ErrEnd }
 
 // FrameError concerns one frame (or one try to get one): it is counted under
 // Reason and the road goes on. Any other error that leaves a part is final.
