@@ -1,5 +1,7 @@
 package source
 
+// How a source is read from its words, found on a machine, and told without its secrets.
+
 import (
 	"os"
 	"path/filepath"
