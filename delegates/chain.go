@@ -170,30 +170,42 @@ func (c *Chain) RemovePool(p *worker.Pool) {
 	c.pools = slices.DeleteFunc(c.pools, func(q *worker.Pool) bool { return q == p })
 }
 
-// Infer has the first active delegate run the model on f's slot, and copies the
-// outputs into a. When none is active it waits for one, as long as an invoke may
-// take. f is retained for as long as a worker may read its slot. A
-// *pipeline.FrameError concerns this frame only; the others are ctx's and
-// ErrClosed. Two may be under way: the later one waits at the worker's door.
-func (c *Chain) Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) error {
-	return c.infer(ctx, f, uint16(f.Slot.Pool), f.Slot.Index, a)
+// Start gives f's slot to the first active delegate; wait waits until that has run
+// the model on it and copies the outputs into a. It must be called, once, on any
+// goroutine. A delegate runs frames in the order in which they were started, and
+// takes two at a time; what is started when none can take it, is from wait on. A
+// frame waits for a delegate as long as an invoke may take. f is retained for as
+// long as a worker may read its slot. A *pipeline.FrameError concerns this frame
+// only; the others are ctx's and ErrClosed.
+func (c *Chain) Start(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) (wait func() error) {
+	return c.start(ctx, f, uint16(f.Slot.Pool), f.Slot.Index, a)
 }
 
-// infer asks one worker after the other until one came to the frame.
-func (c *Chain) infer(ctx context.Context, f *pipeline.Frame, view, slot uint16, a *pipeline.Answer) error {
-	for {
-		s, err := c.ready(ctx)
-		if err != nil {
-			return err
-		}
-		if err = s.invoke(ctx, f, view, slot, a); !errors.Is(err, errNotRun) {
-			return err
+// start is Start for any slot; the frame may be nil.
+func (c *Chain) start(ctx context.Context, f *pipeline.Frame, view, slot uint16, a *pipeline.Answer) (wait func() error) {
+	var fl *flight
+	s, err := c.answering()
+	if s != nil {
+		fl = s.launch(ctx, f, view, slot, false)
+	}
+	return func() error {
+		for {
+			if fl == nil {
+				if s, err = c.ready(ctx); err != nil {
+					return err
+				}
+				fl = s.launch(ctx, f, view, slot, true)
+			}
+			if err := s.await(ctx, fl, a); !errors.Is(err, errNotRun) {
+				return err
+			}
+			fl = nil // the next worker
 		}
 	}
 }
 
 // Check runs the model on inputs that come from no camera: golden and seeded ones.
-// Errors are those of Infer.
+// Errors are those of Start's wait.
 func (c *Chain) Check(ctx context.Context, inputs [][]byte) (*pipeline.Answer, error) {
 	if len(inputs) != len(c.inputs) {
 		return nil, fmt.Errorf("%d inputs were given, model %s has %d", len(inputs), c.cfg.Model, len(c.inputs))
@@ -213,10 +225,26 @@ func (c *Chain) Check(ctx context.Context, inputs [][]byte) (*pipeline.Answer, e
 		copy(parts[i], given)
 	}
 	a := new(pipeline.Answer)
-	if err := c.infer(ctx, nil, c.check.Info.View, 0, a); err != nil {
+	if err := c.start(ctx, nil, c.check.Info.View, 0, a)(); err != nil {
 		return nil, err
 	}
 	return a, nil
+}
+
+// answering is the session that answers now; nil when none does.
+func (c *Chain) answering() (*session, error) {
+	c.mu.Lock()
+	closed := c.closed
+	c.mu.Unlock()
+	if closed {
+		return nil, ErrClosed
+	}
+	for _, m := range c.members {
+		if s := m.active(); s != nil {
+			return s, nil
+		}
+	}
+	return nil, nil
 }
 
 // ready is the session that answers now, waited for if need be.
@@ -224,15 +252,10 @@ func (c *Chain) ready(ctx context.Context) (*session, error) {
 	var patience <-chan time.Time
 	for {
 		c.mu.Lock()
-		changed, closed := c.changed, c.closed
+		changed := c.changed // before looking, so that no change is missed
 		c.mu.Unlock()
-		if closed {
-			return nil, ErrClosed
-		}
-		for _, m := range c.members {
-			if s := m.active(); s != nil {
-				return s, nil
-			}
+		if s, err := c.answering(); s != nil || err != nil {
+			return s, err
 		}
 		if patience == nil {
 			t := time.NewTimer(c.patience())
@@ -285,7 +308,7 @@ func (c *Chain) farewell() context.Context {
 }
 
 // Close ends the workers, kindly until ctx ends, and waits until they are reaped or
-// written off. An Infer under way returns. Pools given by AddPool stay the caller's;
+// written off. Waits under way return. Pools given by AddPool stay the caller's;
 // twice is harmless.
 func (c *Chain) Close(ctx context.Context) {
 	c.mu.Lock()

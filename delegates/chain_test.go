@@ -30,7 +30,7 @@ func mustAnswer(t *testing.T, c *Chain, cam *camera, v float32) {
 	var a pipeline.Answer
 	f := cam.frame(v, -v)
 	defer f.Release()
-	if err := c.Infer(t.Context(), f, &a); err != nil {
+	if err := c.Start(t.Context(), f, &a)(); err != nil {
 		t.Fatalf("infer: %v", err)
 	}
 	if want := floats(v, 0); len(a.Tensors) != 1 || !bytes.Equal(a.Tensors[0], want) {
@@ -145,7 +145,7 @@ func TestWorkerFaults(t *testing.T) {
 			}
 			f := cam.frame(2)
 			failed := make(chan error, 1)
-			go func() { failed <- c.Infer(t.Context(), f, new(pipeline.Answer)) }()
+			go func() { failed <- c.Start(t.Context(), f, new(pipeline.Answer))() }()
 			if tt.signal != 0 {
 				waitFor(t, "the frame to be sent", func() bool { return underWay(s) == 1 })
 				_ = s.proc.Signal(tt.signal)
@@ -228,7 +228,7 @@ func TestSlotIsHeldUntilTheWorkerIsReaped(t *testing.T) {
 			reaped <- false
 		}
 	})
-	if err := c.Infer(t.Context(), f, new(pipeline.Answer)); err == nil {
+	if err := c.Start(t.Context(), f, new(pipeline.Answer))(); err == nil {
 		t.Fatal("a stopped worker answered")
 	}
 	f.Release()
@@ -246,14 +246,14 @@ func TestCloseWithAStoppedWorker(t *testing.T) {
 	f := cam.frame(1)
 	defer f.Release()
 	failed := make(chan error, 1)
-	go func() { failed <- c.Infer(t.Context(), f, new(pipeline.Answer)) }()
+	go func() { failed <- c.Start(t.Context(), f, new(pipeline.Answer))() }()
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	c.Close(ctx)
 	if err := <-failed; err == nil {
 		t.Error("a stopped worker answered")
 	}
-	if err := c.Infer(t.Context(), f, new(pipeline.Answer)); !errors.Is(err, ErrClosed) {
+	if err := c.Start(t.Context(), f, new(pipeline.Answer))(); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }
@@ -347,7 +347,7 @@ func mustAnswerSoon(t *testing.T, c *Chain, cam *camera) {
 	waitFor(t, "an answer", func() bool {
 		f := cam.frame(1)
 		defer f.Release()
-		return c.Infer(t.Context(), f, new(pipeline.Answer)) == nil
+		return c.Start(t.Context(), f, new(pipeline.Answer))() == nil
 	})
 }
 
@@ -369,7 +369,7 @@ func TestPools(t *testing.T) {
 	f := first.frame(1)
 	defer f.Release()
 	var fe *pipeline.FrameError
-	if err := c.Infer(t.Context(), f, new(pipeline.Answer)); !errors.As(err, &fe) || fe.Reason != ReasonInvoke {
+	if err := c.Start(t.Context(), f, new(pipeline.Answer))(); !errors.As(err, &fe) || fe.Reason != ReasonInvoke {
 		t.Errorf("a frame of a removed pool: %v", err)
 	}
 	mustAnswerSoon(t, c, second)
@@ -458,7 +458,7 @@ func BenchmarkBoundary(b *testing.B) {
 	var costs []time.Duration
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := c.Infer(b.Context(), f, &a); err != nil {
+		if err := c.Start(b.Context(), f, &a)(); err != nil {
 			b.Fatal(err)
 		}
 		costs = append(costs, time.Duration(a.Received-a.Sent)-a.Worker)

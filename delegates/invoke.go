@@ -23,41 +23,67 @@ var errNotRun = errors.New("the worker was lost before the frame's turn")
 
 // flight is an invoke under way.
 type flight struct {
-	cancel context.CancelFunc // ends the wait for the answer
+	frame  *pipeline.Frame // nil for inputs that come from no camera
+	out    uint16          // where its outputs go
+	asked  worker.Asked
+	failed error              // it could not even be asked
+	call   context.Context    // ends the wait for the answer
+	cancel context.CancelFunc // likewise
+	unhook func() bool        // lets go of the caller's context
+	sent   int64              // when it was asked for
 	began  int64              // since when it is the worker's first; 0: it is not yet
 	timer  *time.Timer        // its deadline, from then on
 }
 
-// invoke runs the model on a slot and copies the outputs into a. frame, if not
-// nil, is retained until the worker cannot read the slot any more. When ctx ends
-// the invoke in hand gets another second. errNotRun says that another worker may
-// be asked.
-func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot uint16, a *pipeline.Answer) error {
-	out := <-s.outs
-	defer func() { s.outs <- out }()
-	call, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(hurry, cancel) })()
-
-	m := worker.Message{Type: worker.Invoke, View: view, Slot: slot, N: uint32(out)}
+// launch asks the worker to run the model on a slot, and must be followed by await;
+// nil when it has as many frames in hand as it takes and wait is false. frame, if
+// not nil, is retained until the worker cannot read the slot any more. When ctx
+// ends the invoke gets another second.
+func (s *session) launch(ctx context.Context, frame *pipeline.Frame, view, slot uint16, wait bool) *flight {
+	fl := &flight{frame: frame}
+	if wait {
+		fl.out = <-s.outs
+	} else {
+		select {
+		case fl.out = <-s.outs:
+		default:
+			return nil
+		}
+	}
+	var cancel context.CancelFunc
+	fl.call, cancel = context.WithCancel(context.WithoutCancel(ctx))
+	fl.cancel = cancel
+	fl.unhook = context.AfterFunc(ctx, func() { time.AfterFunc(hurry, cancel) })
+	m := worker.Message{Type: worker.Invoke, View: view, Slot: slot, N: uint32(fl.out)}
 	if frame != nil {
 		frame.Retain()
 		m.Seq = frame.Seq
 	}
-	fl := &flight{cancel: cancel}
-	asked, err := s.ask(call, m, fl)
-	var reply worker.Message
+	s.ask(m, fl)
+	return fl
+}
+
+// await waits for the answer and copies the outputs into a. errNotRun says that
+// another worker may be asked.
+func (s *session) await(ctx context.Context, fl *flight, a *pipeline.Answer) error {
+	defer func() {
+		fl.unhook()
+		fl.cancel()
+		s.outs <- fl.out
+	}()
+	reply, err := worker.Message{}, fl.failed
 	if err == nil {
-		reply, _, err = asked.Answer(call)
+		reply, _, err = fl.asked.Answer(fl.call)
 	}
 	a.Received = pipeline.Now()
 	var f *worker.Failure
-	if err == nil || errors.As(err, &f) { // it answered: the slot is ours again
-		if frame != nil {
-			frame.Release()
-		}
-	} else if frame != nil {
-		s.orphan(frame)
+	answered := err == nil || errors.As(err, &f)
+	switch {
+	case fl.frame == nil:
+	case answered: // the slot is ours again
+		fl.frame.Release()
+	default:
+		s.orphan(fl.frame)
 	}
 	if err == nil {
 		a.Worker = max(0, time.Duration(reply.T[0]))
@@ -66,17 +92,17 @@ func (s *session) invoke(ctx context.Context, frame *pipeline.Frame, view, slot 
 			a.Sent = a.Received - int64(a.Worker)
 		}
 		a.Delegate, a.Worker = s.delegate, min(a.Worker, time.Duration(a.Received-a.Sent))
-		if s.copyOutputs(a, out) {
+		if s.copyOutputs(a, fl.out) {
 			return nil
 		}
 		err = worker.ErrDied
 	}
-	return s.failed(ctx, err, f, s.land(fl, 0, false) > 0)
+	return s.fault(ctx, err, f, s.land(fl, 0, false) > 0)
 }
 
-// failed ends the worker after an invoke that was not answered, and says what that
+// fault ends the worker after an invoke that was not answered, and says what that
 // means for its frame. ran: its turn had come.
-func (s *session) failed(ctx context.Context, err error, f *worker.Failure, ran bool) error {
+func (s *session) fault(ctx context.Context, err error, f *worker.Failure, ran bool) error {
 	switch {
 	case f != nil:
 		s.kill("an invoke failed: " + f.Text)
@@ -96,23 +122,24 @@ func (s *session) failed(ctx context.Context, err error, f *worker.Failure, ran 
 }
 
 // ask sends a request. Its turn has come if no other is under way.
-func (s *session) ask(ctx context.Context, m worker.Message, fl *flight) (worker.Asked, error) {
+func (s *session) ask(m worker.Message, fl *flight) {
 	s.order.Lock()
 	defer s.order.Unlock()
 	s.mu.Lock()
+	fl.sent = pipeline.Now()
 	s.flights = append(s.flights, fl)
 	if len(s.flights) == 1 {
-		s.begin(pipeline.Now())
+		s.begin(fl.sent)
 	}
 	s.mu.Unlock()
-	return s.proc.Ask(ctx, m)
+	fl.asked, fl.failed = s.proc.Ask(fl.call, m)
 }
 
 // begin notes that the first flight's turn has come: its deadline counts from here.
 // s.mu is held.
 func (s *session) begin(now int64) {
 	fl := s.flights[0]
-	fl.began = now
+	fl.began = max(now, fl.sent)
 	fl.timer = time.AfterFunc(s.deadline, fl.cancel)
 }
 

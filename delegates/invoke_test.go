@@ -29,7 +29,7 @@ func two(t *testing.T, c *Chain, cam *camera, between func(*session)) (first, se
 		f := cam.frame(float32(i + 1))
 		go func() {
 			var o outcome
-			o.err = c.Infer(t.Context(), f, &o.a)
+			o.err = c.Start(t.Context(), f, &o.a)()
 			f.Release()
 			results[i] <- o
 		}()

@@ -6,7 +6,6 @@ package infer
 import (
 	"context"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -31,8 +30,7 @@ func (c *lockstep) Fill(context.Context, int64) (*pipeline.Frame, error) {
 
 // stage is an engine that answers when it is told to.
 type stage struct {
-	mu    sync.Mutex
-	seen  []uint64 // frames that it has got; two given at once come in any order
+	seen  []uint64 // frames that it has got, in order
 	reply map[uint64]chan error
 }
 
@@ -44,13 +42,13 @@ func newStage(frames uint64) *stage {
 	return e
 }
 
-func (e *stage) Infer(_ context.Context, f *pipeline.Frame, a *pipeline.Answer) error {
-	e.mu.Lock()
+func (e *stage) Start(_ context.Context, f *pipeline.Frame, a *pipeline.Answer) func() error {
 	e.seen = append(e.seen, f.Seq)
-	e.mu.Unlock()
-	err := <-e.reply[f.Seq]
-	a.Tensors = append(a.Tensors[:0], []byte{10, 200, byte(f.Seq)})
-	return err
+	return func() error {
+		err := <-e.reply[f.Seq]
+		a.Tensors = append(a.Tensors[:0], []byte{10, 200, byte(f.Seq)})
+		return err
+	}
 }
 
 func TestOneFrameAhead(t *testing.T) {
@@ -80,7 +78,6 @@ func TestOneFrameAhead(t *testing.T) {
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
-		slices.Sort(e.seen)
 		if want := []uint64{1, 2, 3, 4, 5, 6}; !slices.Equal(e.seen, want) || !slices.Equal(rec.seqs["a"], want) || cam.lent != cam.released {
 			t.Errorf("seen %v, told %v; %d lent, %d released", e.seen, rec.seqs["a"], cam.lent, cam.released)
 		}

@@ -32,10 +32,11 @@ type View interface {
 
 // Engine runs the model on a filled frame.
 type Engine interface {
-	// Infer copies the outputs into a. It retains f for as long as a worker may read
-	// it. A *pipeline.FrameError concerns this frame only; any other error is final.
-	// A second frame may be given while the first is under way.
-	Infer(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) error
+	// Start gives the model a frame, and retains it for as long as a worker may read
+	// it; wait waits for the outputs in a. A second frame may be started while the
+	// first is under way, and runs after it. wait is called once, on any goroutine. A
+	// *pipeline.FrameError concerns this frame only; any other error is final.
+	Start(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) (wait func() error)
 }
 
 // Sink takes results over. It does not wait for the network and keeps nothing of
@@ -77,8 +78,8 @@ type turn struct {
 	l    *line
 	f    *pipeline.Frame
 	a    pipeline.Answer
-	give chan struct{} // it is to be given to the engine
-	done chan error    // it has come back
+	wait chan func() error // what to wait for
+	done chan error        // it has come back
 }
 
 // line is one view on its round: idle → asked → ready → (inferred) → idle.
@@ -152,14 +153,12 @@ func (s *Scheduler) Run(ctx context.Context) error {
 			}
 		}()
 	}
-	// A stop does not cut the frames in hand short: they have their deadline.
-	engine := context.WithoutCancel(ctx)
 	for i := range s.turns {
-		t := &turn{give: make(chan struct{}, 1), done: make(chan error, 1)}
+		t := &turn{wait: make(chan func() error, 1), done: make(chan error, 1)}
 		s.turns[i] = t
 		wg.Go(func() {
-			for range t.give {
-				t.done <- s.Engine.Infer(engine, t.f, &t.a)
+			for wait := range t.wait {
+				t.done <- wait()
 			}
 		})
 	}
@@ -169,7 +168,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 	stop()
 	for _, t := range s.turns {
-		close(t.give)
+		close(t.wait)
 	}
 	for _, l := range s.lines {
 		close(l.ask)
@@ -191,6 +190,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 // more, wait.
 func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
 	s.result.Model = s.Model.Spec.ID
+	engine := context.WithoutCancel(ctx) // a stop does not cut the frames in hand short: they have their deadline
 	for ctx.Err() == nil {
 		for more := true; more; {
 			select {
@@ -201,7 +201,7 @@ func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
 			}
 		}
 		for l := s.pick(); l != nil; l = s.pick() {
-			s.launch(l)
+			s.launch(engine, l)
 		}
 		var first chan error // nothing comes back when nothing is flying
 		if len(s.flying) == 0 {
@@ -320,7 +320,7 @@ func (l *line) pace(captured int64) {
 }
 
 // launch gives the engine the frame of a line.
-func (s *Scheduler) launch(l *line) {
+func (s *Scheduler) launch(ctx context.Context, l *line) {
 	t := s.turns[0]
 	if slices.Contains(s.flying, t) {
 		t = s.turns[1]
@@ -330,7 +330,7 @@ func (s *Scheduler) launch(l *line) {
 	s.serveTurn(l)
 	s.ahead = len(s.flying) > 0 // it is the one ahead itself
 	s.flying = append(s.flying, t)
-	t.give <- struct{}{}
+	t.wait <- s.Engine.Start(ctx, t.f, &t.a)
 }
 
 // land takes the first turn back: its result is told, or its failure. It returns
@@ -379,7 +379,7 @@ func (s *Scheduler) failed(t *turn, fe *pipeline.FrameError) {
 // Answer runs one frame and decodes the answer into r, whose and a's memory it
 // reuses. Errors are the engine's and the decoder's.
 func Answer(ctx context.Context, e Engine, m *Model, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
-	if err := e.Infer(ctx, f, a); err != nil {
+	if err := e.Start(ctx, f, a)(); err != nil {
 		return err
 	}
 	return decode(m, f, a, r)
@@ -423,73 +423,4 @@ func fillResult(r *pipeline.Result, f *pipeline.Frame, a *pipeline.Answer) {
 		Total:       done,
 	}
 	r.FrameAge = done
-}
-
-// arrived books a frame and those left out before it.
-func (l *line) arrived(f *pipeline.Frame) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := &l.counts
-	c.Thinned += uint64(f.Thinned)
-	c.Skipped += uint64(f.Skipped)
-	c.Captured += 1 + uint64(f.Thinned) + uint64(f.Skipped)
-	c.InFlight++
-}
-
-func (l *line) answered() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts.Answered++
-	l.counts.InFlight--
-}
-
-func (l *line) failed(reason string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts.Failed++
-	l.counts.Reasons[reason]++
-	l.counts.InFlight--
-}
-
-// lost books a frame that failed before it arrived.
-func (l *line) lost(reason string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts.Captured++
-	l.counts.Failed++
-	l.counts.Reasons[reason]++
-}
-
-// rest books what the end of a recording tells of frames that did not arrive.
-func (l *line) rest(err error) {
-	var end *pipeline.EndError
-	if !errors.As(err, &end) {
-		return
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.counts.Thinned += uint64(end.Thinned)
-	l.counts.Skipped += uint64(end.Skipped)
-	l.counts.Captured += uint64(end.Thinned + end.Skipped)
-}
-
-// drop gives a ready frame up at the end of Run.
-func (l *line) drop() {
-	l.mu.Lock()
-	l.counts.Skipped++
-	l.counts.InFlight--
-	l.mu.Unlock()
-	l.frame.Release()
-	l.frame, l.state = nil, idle
-}
-
-func (l *line) snapshot() pipeline.Counts {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c := l.counts
-	c.Reasons = make(map[string]uint64, len(l.counts.Reasons))
-	for k, v := range l.counts.Reasons {
-		c.Reasons[k] = v
-	}
-	return c
 }

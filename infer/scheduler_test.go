@@ -93,30 +93,27 @@ func (c *fakeCamera) deliver(seq uint64, notBefore int64) (*pipeline.Frame, erro
 type fakeEngine struct {
 	cost time.Duration
 	fail func(f *pipeline.Frame) error
-
-	mu   sync.Mutex
 	free time.Time // when what it has in hand is done
 }
 
-func (e *fakeEngine) Infer(_ context.Context, f *pipeline.Frame, a *pipeline.Answer) error {
-	e.mu.Lock()
-	began := time.Now()
-	if e.free.After(began) { // as a worker: one after the other
-		began = e.free
+func (e *fakeEngine) Start(_ context.Context, f *pipeline.Frame, a *pipeline.Answer) func() error {
+	if now := time.Now(); now.After(e.free) { // as a worker: one after the other
+		e.free = now
 	}
-	e.free = began.Add(e.cost)
+	e.free = e.free.Add(e.cost)
 	end := e.free
-	e.mu.Unlock()
-	time.Sleep(time.Until(end)) // fake time
-	if e.fail != nil {
-		if err := e.fail(f); err != nil {
-			return err
+	return func() error {
+		time.Sleep(time.Until(end)) // fake time
+		if e.fail != nil {
+			if err := e.fail(f); err != nil {
+				return err
+			}
 		}
+		a.Delegate = "cpu"
+		a.Tensors = append(a.Tensors[:0], []byte{10, 200, 30})
+		a.Sent, a.Received = f.Ready, f.Ready
+		return nil
 	}
-	a.Delegate = "cpu"
-	a.Tensors = append(a.Tensors[:0], []byte{10, 200, 30})
-	a.Sent, a.Received = f.Ready, f.Ready
-	return nil
 }
 
 // recorder keeps what came, by camera.
