@@ -64,6 +64,7 @@ inside() {
 		shift 2
 		mount -t proc proc "$debian/proc"
 		mount --rbind /dev "$debian/dev"
+		mount --rbind /sys "$debian/sys"
 		mount -t tmpfs -o mode=1777 tmpfs "$debian/dev/shm"
 		mount --bind "$goroot" "$debian/usr/local/go"
 		exec chroot "$debian" env -i --chdir=/srv/edge-agent "$@"
