@@ -5,7 +5,6 @@ package worker
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"log/slog"
 	"os"
 	"strings"
@@ -49,9 +48,17 @@ func (l *logReader) run(pid int) {
 			continue
 		}
 		level := l.remember(text)
-		if l.log != nil {
-			l.log.Log(context.Background(), level, text, "worker", l.name, "pid", pid) //nolint:sloglint // the message is what the library says
+		if l.log == nil {
+			continue
 		}
+		tell := l.log.Info
+		switch level {
+		case slog.LevelError:
+			tell = l.log.Error
+		case slog.LevelDebug:
+			tell = l.log.Debug
+		}
+		tell(text, "worker", l.name, "pid", pid)
 	}
 }
 
