@@ -35,6 +35,8 @@ func TestMain(m *testing.M) {
 		workerMain()
 	case "daemon":
 		daemonMain()
+	case "echo":
+		echoMain()
 	}
 }
 
