@@ -75,10 +75,11 @@ def run(args: argparse.Namespace) -> None:
         say(f"the load of this machine is {load:.1f}: what else runs on it will show in the figures")
     with broker() as port:
         measured = {s: measure(s, args, port) for s in subjects()}
-    step = [
-        go_loop(args.loops / "worker.test", "internal/worker", "^BenchmarkRoundTrip$/^paced$", 200).more["p50-us"]
-        for _ in range(args.rounds)
-    ]
+    step: dict[str, list[float]] = {"boundary": [], "floor": []}
+    for _ in range(args.rounds):
+        for name, benchmark in (("boundary", "paced"), ("floor", "floor-paced")):
+            trip = go_loop(args.loops / "worker.test", "internal/worker", f"^BenchmarkRoundTrip$/^{benchmark}$", 200)
+            step[name].append(trip.more["p50-us"])
     for s, runs in measured.items():
         print("\n".join(["", s.title, "", *report.table(runs), "", *report.verdicts(runs), "", report.parts(runs)]))
     args.out.write_text(report.document(measured, step, args.rounds, args.frames, load))

@@ -80,9 +80,9 @@ def parts(runs: Runs) -> str:
     )
 
 
-def lines(measured: dict[Subject, Runs], boundary: list[float]) -> list[str]:
+def lines(measured: dict[Subject, Runs], step: dict[str, list[float]]) -> list[str]:
     """The figures, one "name: value" a line; the ratios last."""
-    said, ratio = [f"bench_boundary_p50_us: {statistics.median(boundary):.1f}"], []
+    said, ratio = [f"bench_{name}_p50_us: {statistics.median(of):.1f}" for name, of in step.items()], []
     for subject, runs in measured.items():
         head = f"bench_{subject.name}_"
         for name in TITLES:
@@ -106,7 +106,7 @@ def machine() -> str:
     return f"a {kind} with {os.cpu_count()} cores ({name}, {platform.machine()})"
 
 
-def document(measured: dict[Subject, Runs], boundary: list[float], rounds: int, frames: int, load: float) -> str:
+def document(measured: dict[Subject, Runs], step: dict[str, list[float]], rounds: int, frames: int, load: float) -> str:
     """docs/benchmarks.md."""
     out = [
         "# Benchmarks",
@@ -130,13 +130,14 @@ def document(measured: dict[Subject, Runs], boundary: list[float], rounds: int, 
     ]
     for subject, runs in measured.items():
         out += ["", f"## {subject.title}", "", *table(runs), "", *verdicts(runs), "", parts(runs)]
-    step = statistics.median(boundary)
+    trip, floor = statistics.median(step["boundary"]), statistics.median(step["floor"])
     out += [
         "",
         "## The step between two processes",
         "",
-        f"A request and its reply, between the daemon and a worker that have both gone to sleep: {step:.0f} µs (median). The",
-        "tables show less of it: while the worker runs one frame, the next waits at its door.",
+        f"A request and its reply, between the daemon and a worker that have both gone to sleep: {trip:.0f} µs (median);",
+        f"between two processes that do nothing else than read and write: {floor:.0f} µs. Most frames do not pay for it: while",
+        "the worker runs one, the next waits at its door.",
         "",
     ]
     return "\n".join(out)
