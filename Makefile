@@ -10,7 +10,7 @@ OPENCV ?= 406
 # For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
 
-.PHONY: help setup runtime build run watch test lint bench fresh-check arm64 amd64 \
+.PHONY: help setup runtime build run watch test test-publish lint bench fresh-check arm64 amd64 \
 	clip model references completion env clean distclean go opencv setup-run
 
 help: ## this list
@@ -27,6 +27,9 @@ build: go setup-run runtime opencv ## build bin/edge-agent and bin/edge-agent-ca
 
 test: go ## set up and run every test, the linters and the arm64 build
 	@build/test.sh
+
+test-publish: setup go opencv ## the long tests of publishing: crashes, faults, fuzzing (FUZZTIME=10m)
+	@source build/env.sh && build/test-publish.sh
 
 lint: build ## golangci-lint (pinned) and the rules for files
 	@build/lint.sh

@@ -19,6 +19,7 @@ type Durability string
 
 // The durabilities.
 const (
+	Disk   Durability = "disk"   // accepted when it is on the medium, in Config.Dir
 	Memory Durability = "memory" // accepted when it stands in this process's queue
 	None   Durability = "none"   // never waits for a broker that is away
 )
@@ -52,8 +53,10 @@ type Config struct {
 
 	Results, Events Class
 
+	Dir            string        // where the queue's file is; needed for durability disk
 	MaxBytes       int64         // of queued messages, 64 MiB
 	MaxAge         time.Duration // of queued messages, 24 h
+	BacklogRate    int64         // of what waited for the broker, messages a second, 1000
 	KeepAlive      time.Duration // whole seconds, 15 s
 	ConnectTimeout time.Duration // to the broker's CONNACK, 10 s
 	WriteTimeout   time.Duration // of one packet, 10 s
@@ -61,6 +64,12 @@ type Config struct {
 	MinBackoff     time.Duration // first wait between two tries to connect, 500 ms
 	MaxBackoff     time.Duration // longest wait, 30 s
 	TakenBackoff   time.Duration // wait while another client uses our id, 60 s
+
+	// For tests: the queue's clock (nil: time.Now), how long an agent that is started
+	// anew waits for the one before to leave Dir (5 s), and how long a medium that
+	// failed is left alone (1 s).
+	now                 func() time.Time
+	lockWait, retryWait time.Duration
 }
 
 // schemes maps what a user may write to the transport.
@@ -95,9 +104,13 @@ func (c *Config) check() (*url.URL, error) {
 		if err := f.class.check(); err != nil {
 			return nil, fmt.Errorf("mqtt.%s: %w", f.name, err)
 		}
+		if f.class.Durability == Disk && c.Dir == "" {
+			return nil, fmt.Errorf("mqtt.%s: durability disk needs a folder for the queue's file", f.name)
+		}
 	}
 	setDefault(&c.MaxBytes, 64<<20)
 	setDefault(&c.MaxAge, 24*time.Hour)
+	setDefault(&c.BacklogRate, 1000)
 	setDefault(&c.KeepAlive, 15*time.Second)
 	setDefault(&c.ConnectTimeout, 10*time.Second)
 	setDefault(&c.WriteTimeout, 10*time.Second)
@@ -105,6 +118,8 @@ func (c *Config) check() (*url.URL, error) {
 	setDefault(&c.MinBackoff, 500*time.Millisecond)
 	setDefault(&c.MaxBackoff, 30*time.Second)
 	setDefault(&c.TakenBackoff, time.Minute)
+	setDefault(&c.lockWait, 5*time.Second)
+	setDefault(&c.retryWait, time.Second)
 	return u, nil
 }
 
@@ -121,11 +136,9 @@ func (c *Class) check() error {
 	switch c.Durability {
 	case "":
 		c.Durability = Memory
-	case Memory, None:
-	case "disk":
-		return errors.New("durability disk is not part of this build; write memory")
+	case Disk, Memory, None:
 	default:
-		return fmt.Errorf("durability is memory or none, not %q", c.Durability)
+		return fmt.Errorf("durability is disk, memory or none, not %q", c.Durability)
 	}
 	switch c.Drop {
 	case "":

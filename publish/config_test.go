@@ -29,8 +29,8 @@ func TestOpenRefuses(t *testing.T) {
 		{func(c *Config) { c.Agent = "a/#" }, `mqtt: the agent id must not be empty or contain #, + or NUL, but is "a/#"`},
 		{func(c *Config) { c.Boot = "" }, `mqtt: the boot id must not be empty or contain #, + or NUL, but is ""`},
 		{func(c *Config) { c.Results.QoS = 3 }, "mqtt.results: qos is 0, 1 or 2, not 3"},
-		{func(c *Config) { c.Events.Durability = "disk" }, "mqtt.events: durability disk is not part of this build; write memory"},
-		{func(c *Config) { c.Events.Durability = "paper" }, `mqtt.events: durability is memory or none, not "paper"`},
+		{func(c *Config) { c.Events.Durability = "disk" }, "mqtt.events: durability disk needs a folder for the queue's file"},
+		{func(c *Config) { c.Events.Durability = "paper" }, `mqtt.events: durability is disk, memory or none, not "paper"`},
 		{func(c *Config) { c.Results.Drop = "newest" }, `mqtt.results: drop is oldest or thin, not "newest"`},
 	} {
 		conf := testConfig("tcp://127.0.0.1:1")

@@ -262,7 +262,7 @@ func TestScoreThatIsNoNumberIsRefused(t *testing.T) {
 // offlineClient has a broker that nobody answers for.
 func offlineClient(t testing.TB) *Client {
 	t.Helper()
-	p, err := Open(Config{URL: "tcp://127.0.0.1:1", Prefix: "edge", Agent: "pi-kitchen", Boot: boot, MinBackoff: time.Hour, MaxBackoff: time.Hour, MaxBytes: 1 << 20},
+	p, err := Open(Config{URL: "tcp://127.0.0.1:1", Prefix: "edge", Agent: "pi-kitchen", Boot: boot, MinBackoff: time.Hour, MaxBackoff: time.Hour, MaxBytes: 1 << 20, BacklogRate: 1e9},
 		slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
@@ -282,7 +282,8 @@ func TestResultAllocatesNothing(t *testing.T) {
 		if err := p.Result(r); err != nil {
 			t.Fatal(err)
 		}
-		p.outbox.ack(p.outbox.next())
+		e, _ := p.outbox.next()
+		p.outbox.ack(e)
 	}
 	put()
 	if n := testing.AllocsPerRun(1000, put); n != 0 {
@@ -299,7 +300,8 @@ func BenchmarkResult(b *testing.B) {
 		if err := p.Result(r); err != nil {
 			b.Fatal(err)
 		}
-		p.outbox.ack(p.outbox.next())
+		e, _ := p.outbox.next()
+		p.outbox.ack(e)
 	}
 }
 

@@ -186,6 +186,7 @@ type gate struct {
 
 	mu     sync.Mutex
 	closed bool
+	held   bool
 	conns  map[net.Conn]struct{}
 	seen   int // connections let through
 	wg     sync.WaitGroup
@@ -247,7 +248,7 @@ func (g *gate) pass(c net.Conn) {
 		_, _ = io.Copy(b, c)
 		_ = b.Close()
 	}()
-	_, _ = io.Copy(c, b)
+	_, _ = io.Copy(back{c, g}, b)
 	_ = c.Close()
 	<-done
 	g.mu.Lock()
@@ -270,6 +271,29 @@ func (g *gate) open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = false
+}
+
+// hold swallows what the target says, until the connections are cut.
+func (g *gate) hold(on bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held = on
+}
+
+// back is the way back to a client.
+type back struct {
+	net.Conn
+	gate *gate
+}
+
+func (b back) Write(p []byte) (int, error) {
+	b.gate.mu.Lock()
+	held := b.gate.held
+	b.gate.mu.Unlock()
+	if held {
+		return len(p), nil
+	}
+	return b.Conn.Write(p)
 }
 
 func (g *gate) passed() int {
@@ -335,7 +359,7 @@ func testConfig(url string) Config {
 	return Config{
 		URL: url, Prefix: "edge", Agent: "pi-kitchen", Boot: boot, Username: testUser, Password: testPassword,
 		Results: Class{QoS: 1}, Events: Class{QoS: 1},
-		MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond, ConnectTimeout: 5 * time.Second,
+		BacklogRate: 1e6, MinBackoff: 10 * time.Millisecond, MaxBackoff: 50 * time.Millisecond, ConnectTimeout: 5 * time.Second,
 	}
 }
 

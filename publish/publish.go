@@ -29,7 +29,8 @@ const (
 const goodbye = time.Second
 
 // Client is the agent's connection to its broker. Its methods may be called from
-// any goroutine; none waits for the network but Close.
+// any goroutine; none waits for the network but Close, and none for the medium but
+// Close, Result and Event.
 type Client struct {
 	cfg      Config // its password is taken out
 	url      *url.URL
@@ -84,7 +85,10 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 		wake: make(chan struct{}, 1), draining: make(chan struct{}), done: make(chan struct{}),
 		streams: map[resultKey]*resultStream{},
 	}
-	q := newMemory(&c)
+	q, err := openQueue(&c, log, func(kind, text string) { p.tell(kind, text) }, p.poke)
+	if err != nil {
+		return nil, err
+	}
 	p.store, p.outbox, p.account = q, q, q
 	secret := c.Password
 	p.password = func() string { return secret }
@@ -94,6 +98,7 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 	p.link.since = time.Now()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.retained.set(p.base+"status", []byte(statusOnline))
+	q.start()
 	go p.run()
 	return p, nil
 }
@@ -102,24 +107,36 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 // under its goroutines, or is secret.
 func (p *Client) Format(f fmt.State, _ rune) { _, _ = fmt.Fprintf(f, "mqtt client of %s", p.cfg.URL) }
 
-// Result encodes r and puts it in the queue. It returns when r is accepted under
-// the durability of its class and keeps nothing of it; an error says that it was
-// not accepted. On the steady path nothing is allocated.
+// Result encodes r, puts it in the queue and returns when it is accepted under the
+// durability of its class: with disk, when it is on the medium. It keeps nothing
+// of r. An error says that it was not accepted, and has been counted.
 func (p *Client) Result(r *pipeline.Result) error {
+	return outcome(p.result(r))
+}
+
+// Offer is Result for who must not wait: with durability disk r is accepted a
+// moment later, or refused, which is counted and told. An error says that it was
+// refused at once. On the steady path with durability memory nothing is allocated.
+func (p *Client) Offer(r *pipeline.Result) error {
+	_, err := p.result(r)
+	return err
+}
+
+func (p *Client) result(r *pipeline.Result) (*receipt, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	start := time.Now()
 	s := p.stream(resultKey{r.Camera, r.Model, r.Region})
 	var err error
 	if p.scratch, err = appendResult(append(p.scratch[:0], s.head...), r); err != nil {
-		return fmt.Errorf("result of camera %s, model %s, seq %d: %w", r.Camera, r.Model, r.Seq, err)
+		return nil, fmt.Errorf("result of camera %s, model %s, seq %d: %w", r.Camera, r.Model, r.Seq, err)
 	}
 	encoded := time.Now()
-	err = p.store.put(message{class: results, topic: s.topic, payload: p.scratch, time: r.Time})
+	receipt, err := p.store.offer(message{class: results, topic: s.topic, payload: p.scratch, time: r.Time})
 	p.encoding.add(encoded.Sub(start))
 	p.handOver.add(time.Since(encoded))
 	p.poke()
-	return err
+	return receipt, err
 }
 
 // stream finds what the results of a series share.
@@ -137,6 +154,16 @@ func (p *Client) stream(k resultKey) *resultStream {
 
 // Event puts e in the queue, like Result. A zero Time means now.
 func (p *Client) Event(e pipeline.Event) error {
+	return outcome(p.event(e))
+}
+
+// OfferEvent is Event for who must not wait, like Offer.
+func (p *Client) OfferEvent(e pipeline.Event) error {
+	_, err := p.event(e)
+	return err
+}
+
+func (p *Client) event(e pipeline.Event) (*receipt, error) {
 	if e.Time.IsZero() {
 		e.Time = time.Now()
 	}
@@ -144,9 +171,15 @@ func (p *Client) Event(e pipeline.Event) error {
 	defer p.mu.Unlock()
 	p.eventSeq++
 	p.scratch = appendEvent(p.scratch[:0], p.cfg.Agent, p.cfg.Boot, p.eventSeq, &e)
-	err := p.store.put(message{class: events, topic: p.base + "event", payload: p.scratch, time: e.Time})
+	receipt, err := p.store.offer(message{class: events, topic: p.base + "event", payload: p.scratch, time: e.Time})
 	p.poke()
-	return err
+	return receipt, err
+}
+
+// tell makes an event of the client's own. Its refusal is counted; when closing
+// there is nobody left to tell.
+func (p *Client) tell(kind, text string) {
+	_ = p.OfferEvent(pipeline.Event{Kind: kind, Text: text})
 }
 
 // CameraStatus publishes a camera's retained status.
@@ -196,8 +229,9 @@ func (p *Client) poke() {
 }
 
 // Close refuses further results and events, sends what waits until ctx is done,
-// publishes `stopped`, disconnects and waits for the client's goroutines. What
-// could not be sent is counted as dropped and told by the error.
+// publishes `stopped`, disconnects and waits for the client's goroutines. Without
+// a broker it ends at once when all that waits is on disk, for the next start.
+// What is not and could not be sent is counted as dropped and told by the error.
 func (p *Client) Close(ctx context.Context) error {
 	p.once.Do(func() {
 		p.store.close()

@@ -1,10 +1,14 @@
 package publish
 
-// The queue by itself: order, bounds, thinning, what is told of the dropped.
+// The queue by itself, in memory and on disk: order, bounds, thinning, what is told
+// of the dropped.
 
 import (
 	"errors"
 	"fmt"
+	"os"
+	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,18 +20,84 @@ type clock struct{ t time.Time }
 
 func (c *clock) now() time.Time { return c.t }
 
-func newQueue(c Config) (*memory, *clock) {
-	if _, err := (&c).check(); err != nil {
-		panic(err)
+// testQueue is a queue under test with its clock.
+type testQueue struct {
+	queue
+	*clock
+	mem *memory // its order
+}
+
+// queueKinds are the two stores; all of the suite holds for both.
+var queueKinds = []Durability{Memory, Disk}
+
+// onEachQueue runs a test for both stores.
+func onEachQueue(t *testing.T, test func(t *testing.T, d Durability)) {
+	for _, d := range queueKinds {
+		t.Run(string(d), func(t *testing.T) { test(t, d) })
 	}
-	m := newMemory(&c)
-	k := &clock{captureTime}
-	m.now = k.now
-	return m, k
+}
+
+// tester is what *testing.T and *rapid.T have in common.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	Cleanup(f func())
+}
+
+// newQueue makes the queue of c with durability d where c says none, and closes it
+// at the end of the test.
+func newQueue(t tester, c Config, d Durability) *testQueue {
+	t.Helper()
+	for _, k := range []*Class{&c.Results, &c.Events} {
+		if k.Durability == "" {
+			k.Durability = d
+		}
+	}
+	if c.Dir == "" {
+		c.Dir = fastDir(t)
+	}
+	q := &testQueue{clock: &clock{captureTime}}
+	if c.now == nil {
+		c.now = q.clock.now
+	}
+	if _, err := (&c).check(); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if q.queue, err = openQueue(&c, quietLog(), func(string, string) {}, func() {}); err != nil {
+		t.Fatal(err)
+	}
+	switch v := q.queue.(type) {
+	case *memory:
+		q.mem = v
+	case *durable:
+		q.mem = v.memory
+		v.delay = 0
+	}
+	q.start()
+	t.Cleanup(func() { q.abandon() })
+	return q
+}
+
+// fastDir is a folder in memory where there is one: most tests are not about the
+// medium.
+func fastDir(t tester) string {
+	t.Helper()
+	parent := "/dev/shm"
+	if _, err := os.Stat(parent); err != nil {
+		parent = ""
+	}
+	dir, err := os.MkdirTemp(parent, "queue-test-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
 }
 
 func queueConfig() Config {
-	return Config{URL: "tcp://h", Prefix: "edge", Agent: "a", Boot: "b", Results: Class{QoS: 1}, Events: Class{QoS: 1}}
+	return Config{URL: "tcp://h", Prefix: "edge", Agent: "a", Boot: "b", Results: Class{QoS: 1}, Events: Class{QoS: 1}, BacklogRate: 1e9, retryWait: 20 * time.Millisecond}
 }
 
 // numbered is a message that carries n.
@@ -37,159 +107,175 @@ func numbered(c class, topic string, n int, t time.Time) message {
 
 const numberedSize = 6 + entryOverhead
 
+// take is next without the time to ask again.
+func (q *testQueue) take() *entry {
+	e, _ := q.next()
+	return e
+}
+
 // drain takes and acknowledges all that the queue gives.
-func drain(m *memory) (payloads []string) {
-	for e := m.next(); e != nil; e = m.next() {
+func (q *testQueue) drain() (payloads []string) {
+	for e := q.take(); e != nil; e = q.take() {
 		payloads = append(payloads, e.class.String()[:1]+string(e.payload))
-		m.ack(e)
+		q.ack(e)
 	}
 	return payloads
 }
 
+func (q *testQueue) mustPut(t tester, msg message) {
+	t.Helper()
+	if err := outcome(q.offer(msg)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestQueueDropsOldestResultsBeforeEvents(t *testing.T) {
-	c := queueConfig()
-	c.MaxBytes = 10 * numberedSize
-	m, k := newQueue(c)
-	for i := range 5 {
-		mustPut(t, m, numbered(events, "e", i, k.t))
-	}
-	for i := range 8 {
-		mustPut(t, m, numbered(results, "r", i, k.t))
-	}
-	for i := 5; i < 8; i++ {
-		mustPut(t, m, numbered(events, "e", i, k.t))
-	}
-	want := "[e000000 e000001 e000002 e000003 e000004 e000005 e000006 e000007 r000006 r000007]"
-	if got := fmt.Sprint(drain(m)); got != want {
-		t.Errorf("left: %s, want %s", got, want)
-	}
-	if d := m.tallies()[results].dropped; d[reasonFull] != 6 || len(m.tallies()[events].dropped) != 0 {
-		t.Errorf("%+v", m.tallies())
-	}
-	// Events alone drop their own oldest.
-	for i := range 12 {
-		mustPut(t, m, numbered(events, "e", i, k.t))
-	}
-	if got := drain(m); len(got) != 10 || got[0] != "e000002" {
-		t.Errorf("left: %v", got)
-	}
+	onEachQueue(t, func(t *testing.T, d Durability) {
+		c := queueConfig()
+		c.MaxBytes = 10 * numberedSize
+		q := newQueue(t, c, d)
+		for i := range 5 {
+			q.mustPut(t, numbered(events, "e", i, q.t))
+		}
+		for i := range 8 {
+			q.mustPut(t, numbered(results, "r", i, q.t))
+		}
+		for i := 5; i < 8; i++ {
+			q.mustPut(t, numbered(events, "e", i, q.t))
+		}
+		want := "[e000000 e000001 e000002 e000003 e000004 e000005 e000006 e000007 r000006 r000007]"
+		if got := fmt.Sprint(q.drain()); got != want {
+			t.Errorf("left: %s, want %s", got, want)
+		}
+		if x := q.tallies()[results].dropped; x[reasonFull] != 6 || len(q.tallies()[events].dropped) != 0 {
+			t.Errorf("%+v", q.tallies())
+		}
+		// Events alone drop their own oldest.
+		for i := range 12 {
+			q.mustPut(t, numbered(events, "e", i, q.t))
+		}
+		if got := q.drain(); len(got) != 10 || got[0] != "e000002" {
+			t.Errorf("left: %v", got)
+		}
+	})
 }
 
 func TestQueueThinsBeforeItDrops(t *testing.T) {
-	c := queueConfig()
-	c.Results.Drop = DropThin
-	c.MaxBytes = 20 * numberedSize
-	m, k := newQueue(c)
-	// Ten a second on two topics: the queue is full after one second.
-	for i := range 150 {
-		topic := [...]string{"front", "back"}[i%2]
-		mustPut(t, m, numbered(results, topic, i, k.t.Add(time.Duration(i/2)*100*time.Millisecond)))
-		if m.bytes > c.MaxBytes {
-			t.Fatalf("%d bytes", m.bytes)
+	onEachQueue(t, func(t *testing.T, d Durability) {
+		c := queueConfig()
+		c.Results.Drop = DropThin
+		c.MaxBytes = 20 * numberedSize
+		q := newQueue(t, c, d)
+		// Ten a second on two topics: the queue is full after one second.
+		for i := range 150 {
+			topic := [...]string{"front", "back"}[i%2]
+			q.mustPut(t, numbered(results, topic, i, q.t.Add(time.Duration(i/2)*100*time.Millisecond)))
+			if q.mem.bytes > c.MaxBytes {
+				t.Fatalf("%d bytes", q.mem.bytes)
+			}
 		}
-	}
-	d := m.tallies()[results].dropped
-	if d[reasonFull] != 0 || d[reasonThinned] != 130 {
-		t.Errorf("dropped %v: seven seconds on two topics fit, one a second each", d)
-	}
-	// One a second of each topic is left, from the very first on.
-	seen := map[string]int{}
-	var first string
-	for e := m.next(); e != nil; e = m.next() {
-		if first == "" {
-			first = string(e.payload)
+		x := q.tallies()[results].dropped
+		if x[reasonFull] != 0 || x[reasonThinned] != 130 {
+			t.Errorf("dropped %v: seven seconds on two topics fit, one a second each", x)
 		}
-		seen[fmt.Sprint(e.topic, e.time.Unix())]++
-		m.ack(e)
-	}
-	if first != "000000" || len(seen) != 16 {
-		t.Errorf("first %s, seconds %v", first, seen)
-	}
+		// One a second of each topic is left, from the very first on.
+		seen := map[string]int{}
+		var first string
+		for e := q.take(); e != nil; e = q.take() {
+			if first == "" {
+				first = string(e.payload)
+			}
+			seen[fmt.Sprint(e.topic, e.time.Unix())]++
+			q.ack(e)
+		}
+		if first != "000000" || len(seen) != 16 {
+			t.Errorf("first %s, seconds %v", first, seen)
+		}
 
-	// When even that does not fit, the oldest go.
-	for i := range 60 {
-		mustPut(t, m, numbered(results, "front", i, k.t.Add(time.Duration(i)*time.Second)))
-	}
-	if d := m.tallies()[results].dropped; d[reasonFull] != 40 {
-		t.Errorf("dropped %v", d)
-	}
-	if got := drain(m); len(got) != 20 || got[0] != "r000040" {
-		t.Errorf("left %v", got)
-	}
+		// When even that does not fit, the oldest go.
+		for i := range 60 {
+			q.mustPut(t, numbered(results, "front", i, q.t.Add(time.Duration(i)*time.Second)))
+		}
+		if d := q.tallies()[results].dropped; d[reasonFull] != 40 {
+			t.Errorf("dropped %v", d)
+		}
+		if got := q.drain(); len(got) != 20 || got[0] != "r000040" {
+			t.Errorf("left %v", got)
+		}
+	})
 }
 
 func TestQueueForgetsWhatIsTooOld(t *testing.T) {
-	c := queueConfig()
-	c.MaxAge = time.Hour
-	m, k := newQueue(c)
-	mustPut(t, m, numbered(results, "r", 1, k.t))
-	k.t = k.t.Add(40 * time.Minute)
-	mustPut(t, m, numbered(events, "e", 2, k.t))
-	if _, _, oldest := m.usage(); oldest != 40*time.Minute {
-		t.Errorf("oldest %v", oldest)
-	}
-	k.t = k.t.Add(40 * time.Minute)
-	if n, _, oldest := m.usage(); n != 1 || oldest != 40*time.Minute {
-		t.Errorf("%d left, oldest %v", n, oldest)
-	}
-	if d := m.tallies()[results].dropped; d[reasonAge] != 1 {
-		t.Errorf("dropped %v", d)
-	}
+	onEachQueue(t, func(t *testing.T, d Durability) {
+		c := queueConfig()
+		c.MaxAge = time.Hour
+		q := newQueue(t, c, d)
+		q.mustPut(t, numbered(results, "r", 1, q.t))
+		q.t = q.t.Add(40 * time.Minute)
+		q.mustPut(t, numbered(events, "e", 2, q.t))
+		if _, _, oldest := q.usage(); oldest != 40*time.Minute {
+			t.Errorf("oldest %v", oldest)
+		}
+		q.t = q.t.Add(40 * time.Minute)
+		if n, _, oldest := q.usage(); n != 1 || oldest != 40*time.Minute {
+			t.Errorf("%d left, oldest %v", n, oldest)
+		}
+		if d := q.tallies()[results].dropped; d[reasonAge] != 1 {
+			t.Errorf("dropped %v", d)
+		}
+	})
 }
 
 func TestQueueRefuses(t *testing.T) {
-	c := queueConfig()
-	c.MaxBytes = 1000
-	m, k := newQueue(c)
-	if err := m.put(message{class: results, topic: "r", payload: make([]byte, 1000), time: k.t}); !errors.Is(err, ErrTooLarge) {
-		t.Error(err)
-	}
-	if d := m.tallies()[results].dropped; d[reasonTooLarge] != 1 {
-		t.Errorf("dropped %v", d)
-	}
-	m.close()
-	if err := m.put(numbered(results, "r", 1, k.t)); !errors.Is(err, ErrClosed) {
-		t.Error(err)
-	}
+	onEachQueue(t, func(t *testing.T, d Durability) {
+		c := queueConfig()
+		c.MaxBytes = 1000
+		q := newQueue(t, c, d)
+		if err := outcome(q.offer(message{class: results, topic: "r", payload: make([]byte, 1000), time: q.t})); !errors.Is(err, ErrTooLarge) {
+			t.Error(err)
+		}
+		if d := q.tallies()[results].dropped; d[reasonTooLarge] != 1 {
+			t.Errorf("dropped %v", d)
+		}
+		q.close()
+		if err := outcome(q.offer(numbered(results, "r", 1, q.t))); !errors.Is(err, ErrClosed) {
+			t.Error(err)
+		}
+	})
 }
 
 func TestQueueStreams(t *testing.T) {
-	m, k := newQueue(queueConfig())
-	put := func(from, to int) {
-		for i := from; i <= to; i++ {
-			mustPut(t, m, numbered(results, "r", i, k.t))
+	onEachQueue(t, func(t *testing.T, d Durability) {
+		q := newQueue(t, queueConfig(), d)
+		put := func(from, to int) {
+			for i := from; i <= to; i++ {
+				q.mustPut(t, numbered(results, "r", i, q.t))
+			}
 		}
-	}
-	put(1, 3) // away: backlog
-	m.online()
-	put(4, 6) // live
-	var got []string
-	for range 4 {
-		e := m.next()
-		got = append(got, fmt.Sprint(string(e.payload[5:]), e.replayed))
-	}
-	// Both streams move, each in order.
-	if fmt.Sprint(got) != "[4false 1true 5false 2true]" {
-		t.Errorf("%v", got)
-	}
-	m.offline() // nothing was acknowledged: all is backlog now, in order
-	put(7, 7)
-	m.online()
-	put(8, 8)
-	got = nil
-	for e := m.next(); e != nil; e = m.next() {
-		got = append(got, fmt.Sprint(string(e.payload[5:]), e.replayed))
-	}
-	if fmt.Sprint(got) != "[8false 1true 2true 3true 4true 5true 6true 7true]" {
-		t.Errorf("%v", got)
-	}
-}
-
-func mustPut(t testing.TB, m *memory, msg message) {
-	t.Helper()
-	if err := m.put(msg); err != nil {
-		t.Fatal(err)
-	}
+		put(1, 3) // away: backlog
+		q.online()
+		put(4, 6) // live
+		var got []string
+		for range 4 {
+			e := q.take()
+			got = append(got, fmt.Sprint(string(e.payload[5:]), e.replayed))
+		}
+		// Both streams move, each in order.
+		if fmt.Sprint(got) != "[4false 1true 5false 2true]" {
+			t.Errorf("%v", got)
+		}
+		q.offline() // nothing was acknowledged: all is backlog now, in order
+		put(7, 7)
+		q.online()
+		put(8, 8)
+		got = nil
+		for e := q.take(); e != nil; e = q.take() {
+			got = append(got, fmt.Sprint(string(e.payload[5:]), e.replayed))
+		}
+		if fmt.Sprint(got) != "[8false 1true 2true 3true 4true 5true 6true 7true]" {
+			t.Errorf("%v", got)
+		}
+	})
 }
 
 // TestQueueAccount drives the queue at random: whatever happens, what was
@@ -202,9 +288,9 @@ func TestQueueAccount(t *testing.T) {
 		c.MaxAge = time.Minute
 		for _, k := range []*Class{&c.Results, &c.Events} {
 			k.Drop = rapid.SampledFrom([]Drop{DropOldest, DropThin}).Draw(t, "drop")
-			k.Durability = rapid.SampledFrom([]Durability{Memory, Memory, None}).Draw(t, "durability")
+			k.Durability = rapid.SampledFrom([]Durability{Memory, Disk, None}).Draw(t, "durability")
 		}
-		m, k := newQueue(c)
+		q := newQueue(t, c, Memory)
 		n, refused := 0, 0
 		var flying []*entry
 		var lastOf [2][classes]string // the newest payload of each stream since the last offline
@@ -213,11 +299,11 @@ func TestQueueAccount(t *testing.T) {
 			case "put":
 				n++
 				cl := class(rapid.IntRange(0, 1).Draw(t, "class"))
-				if m.put(numbered(cl, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "topic"), n, k.t)) != nil {
+				if outcome(q.offer(numbered(cl, rapid.SampledFrom([]string{"a", "b"}).Draw(t, "topic"), n, q.t))) != nil {
 					refused++ // durability none while away: counted, not accepted
 				}
 			case "next":
-				if e := m.next(); e != nil {
+				if e := q.take(); e != nil {
 					side := 0
 					if e.replayed {
 						side = 1
@@ -231,18 +317,18 @@ func TestQueueAccount(t *testing.T) {
 				}
 			case "ack":
 				if len(flying) > 0 {
-					m.ack(flying[0])
+					q.ack(flying[0])
 					flying = flying[1:]
 				}
 			case "online":
-				m.online()
+				q.online()
 			case "offline":
-				m.offline()
+				q.offline()
 				flying, lastOf = nil, [2][classes]string{}
 			case "tick":
-				k.t = k.t.Add(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond)
+				q.t = q.t.Add(time.Duration(rapid.IntRange(1, 2000).Draw(t, "ms")) * time.Millisecond)
 			}
-			count, bytes, _ := m.usage()
+			count, bytes, _ := q.usage()
 			inFlight := int64(len(flying)) * numberedSize
 			if bytes > c.MaxBytes+inFlight || bytes != int64(count)*numberedSize {
 				t.Fatalf("%d bytes in %d messages, %d in flight", bytes, count, len(flying))
@@ -253,7 +339,7 @@ func TestQueueAccount(t *testing.T) {
 				}
 			}
 			var accepted, gone uint64
-			for _, y := range m.tallies() {
+			for _, y := range q.tallies() {
 				accepted += y.accepted
 				gone += y.acked + y.dropped[reasonFull] + y.dropped[reasonThinned] + y.dropped[reasonAge] + y.dropped[reasonOffline]
 			}
@@ -262,5 +348,192 @@ func TestQueueAccount(t *testing.T) {
 			}
 			return struct{}{}
 		})).Draw(t, "steps")
+	})
+}
+
+// model is the queue of drop policy oldest as one would write it without a thought
+// for time or memory: all that was accepted, in order.
+type model struct {
+	max   int64
+	age   time.Duration
+	items []item
+}
+
+type item struct {
+	n              int
+	class          class
+	put            time.Time
+	sent, replayed bool
+}
+
+// drop removes the first unsent item that which wants; false: there is none.
+func (m *model) drop(which func(item) bool) bool {
+	i := slices.IndexFunc(m.items, func(x item) bool { return !x.sent && which(x) })
+	if i >= 0 {
+		m.items = slices.Delete(m.items, i, i+1)
+	}
+	return i >= 0
+}
+
+func (m *model) expire(now time.Time) {
+	for m.drop(func(x item) bool { return x.put.Before(now.Add(-m.age)) }) {
+	}
+}
+
+func (m *model) makeRoom() {
+	for c := range classes {
+		for int64(len(m.items))*numberedSize > m.max && m.drop(func(x item) bool { return x.class == c }) {
+		}
+	}
+}
+
+// check says whether e may be the next entry: the oldest unsent of its stream.
+func (m *model) check(n int, e *entry) error {
+	for i := range m.items {
+		if x := &m.items[i]; !x.sent && x.class == e.class && x.replayed == e.replayed {
+			if x.n != n {
+				return fmt.Errorf("%d came, %d is the oldest of its stream", n, x.n)
+			}
+			x.sent = true
+			return nil
+		}
+	}
+	return fmt.Errorf("%d came, which should have gone", n)
+}
+
+// TestQueueModel drives both stores at random beside the model; the one on disk is
+// also closed and opened again.
+func TestQueueModel(t *testing.T) {
+	onEachQueue(t, func(t *testing.T, d Durability) {
+		rapid.Check(t, func(t *rapid.T) { modelRun(t, d) })
+	})
+}
+
+func modelRun(t *rapid.T, d Durability) {
+	c := queueConfig()
+	c.Dir = fastDir(t)
+	c.MaxBytes = int64(rapid.IntRange(3, 30).Draw(t, "room")) * numberedSize
+	c.MaxAge = time.Minute
+	m := &model{max: c.MaxBytes, age: c.MaxAge}
+	q := newQueue(t, c, d)
+	c.now = q.clock.now
+	up, n := false, 0
+	var flying []int
+	inFlight := map[int]*entry{}
+	offline := func() {
+		up, flying = false, nil
+		for i := range m.items {
+			m.items[i].sent, m.items[i].replayed = false, true
+		}
+		m.makeRoom()
+	}
+	steps := []string{"put", "put", "put", "put", "next", "next", "next", "ack", "ack", "online", "offline", "tick"}
+	if d == Disk {
+		steps = append(steps, "restart")
+	}
+	for range rapid.IntRange(1, 40).Draw(t, "length") {
+		m.expire(q.t)
+		switch rapid.SampledFrom(steps).Draw(t, "step") {
+		case "put":
+			n++
+			cl := class(rapid.IntRange(0, 1).Draw(t, "class"))
+			q.mustPut(t, numbered(cl, "topic", n, q.t))
+			m.items = append(m.items, item{n: n, class: cl, put: q.t, replayed: !up})
+			m.makeRoom()
+		case "next":
+			if e := q.take(); e != nil {
+				number, _ := strconv.Atoi(string(e.payload))
+				if err := m.check(number, e); err != nil {
+					t.Fatal(err)
+				}
+				flying = append(flying, number)
+				inFlight[number] = e
+			} else if i := slices.IndexFunc(m.items, func(x item) bool { return !x.sent }); i >= 0 && len(flying) < backlogWindow {
+				t.Fatalf("nothing came, %d waits", m.items[i].n)
+			}
+		case "ack":
+			if len(flying) > 0 {
+				number := flying[0]
+				flying = flying[1:]
+				q.ack(inFlight[number])
+				m.items = slices.DeleteFunc(m.items, func(x item) bool { return x.n == number })
+			}
+		case "online":
+			q.online()
+			up = true
+		case "offline":
+			q.offline()
+			offline()
+		case "tick":
+			q.t = q.t.Add(time.Duration(rapid.IntRange(1, 20_000).Draw(t, "ms")) * time.Millisecond)
+		case "restart":
+			q.abandon()
+			old := q.clock
+			q = newQueue(t, c, d)
+			q.clock = old
+			offline()
+		}
+		if count, _, _ := q.usage(); count != len(m.items) {
+			t.Fatalf("%d in the queue, %d in the model", count, len(m.items))
+		}
+	}
+}
+
+// TestBacklogLeavesRoom: of the backlog only so much is in flight, and no faster
+// than its rate; live messages pass it.
+func TestBacklogLeavesRoom(t *testing.T) {
+	onEachQueue(t, func(t *testing.T, d Durability) {
+		c := queueConfig()
+		c.BacklogRate = 100
+		q := newQueue(t, c, d)
+		for i := range 300 {
+			q.mustPut(t, numbered(results, "r", i, q.t))
+		}
+		q.online()
+		begun := q.t
+		sent := 0
+		for sent < 200 { // the broker answers at once
+			e, again := q.next()
+			if e == nil {
+				if again <= 0 {
+					t.Fatal("the backlog stands still")
+				}
+				q.mustPut(t, numbered(results, "live", sent, q.t))
+				if e = q.take(); e == nil || e.replayed {
+					t.Fatal("a live message waits for the backlog")
+				}
+				q.ack(e)
+				q.t = q.t.Add(again)
+				continue
+			}
+			sent++
+			q.ack(e)
+		}
+		if took := q.t.Sub(begun); took < 1900*time.Millisecond || took > 2100*time.Millisecond {
+			t.Errorf("200 messages at 100 a second took %v", took)
+		}
+		// And now the broker answers nothing.
+		q.t = q.t.Add(time.Hour)
+		flying := 0
+		for e, again := q.next(); e != nil || again > 0; e, again = q.next() {
+			q.t = q.t.Add(again)
+			if e != nil {
+				flying++
+			}
+		}
+		if flying != backlogWindow {
+			t.Errorf("%d of the backlog in flight", flying)
+		}
+		q.close() // at the end all that is left goes out at once
+		q.offline()
+		q.online()
+		left := 0
+		for e, _ := q.next(); e != nil; e, _ = q.next() {
+			left++
+			q.ack(e)
+		}
+		if left != 100 {
+			t.Errorf("%d went out at the end", left)
+		}
 	})
 }

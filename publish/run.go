@@ -12,8 +12,6 @@ import (
 
 	"github.com/cenkalti/backoff/v5"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
-
-	"edgeagent/internal/pipeline"
 )
 
 // window is how many messages may be on their way at once. 64 carry over 60,000
@@ -71,8 +69,9 @@ func (p *Client) run() {
 	}
 }
 
-// finished says that nothing is left to be done: the client is being closed, and
-// either nothing waits or time is up. The broker has told our end by the will.
+// finished says that nothing is left to be done without a broker: the client is
+// being closed, and either nothing would be lost or time is up. The broker has
+// told our end by the will.
 func (p *Client) finished() bool {
 	if p.ctx.Err() != nil {
 		return true
@@ -80,8 +79,7 @@ func (p *Client) finished() bool {
 	if !p.closing() {
 		return false
 	}
-	n, _, _ := p.account.usage()
-	return n == 0
+	return p.account.atStake() == 0
 }
 
 // dialOnce connects, and gives up early when Close finds nothing to send.
@@ -171,10 +169,15 @@ func (p *Client) pump(l *link) ([]flight, error) {
 	flights := make([]flight, 0, window)
 	second := time.NewTicker(min(time.Second, p.cfg.AckTimeout))
 	defer second.Stop()
+	pause := time.NewTimer(time.Hour) // until the backlog may go on
+	defer pause.Stop()
 	drain := p.draining
 	for {
 		for len(flights) < window {
-			f, ok := p.send(l)
+			f, again, ok := p.send(l)
+			if again > 0 {
+				pause.Reset(again)
+			}
 			if !ok {
 				break
 			}
@@ -183,7 +186,7 @@ func (p *Client) pump(l *link) ([]flight, error) {
 		var head <-chan struct{}
 		if len(flights) > 0 {
 			head = flights[0].token.Done()
-		} else if p.closing() {
+		} else if p.closing() && p.account.atStake() == 0 {
 			return nil, nil
 		}
 		select {
@@ -194,6 +197,7 @@ func (p *Client) pump(l *link) ([]flight, error) {
 			p.landed(flights[0])
 			flights = append(flights[:0], flights[1:]...)
 		case <-p.wake:
+		case <-pause.C:
 		case err := <-l.lost:
 			return flights, err
 		case <-drain:
@@ -210,13 +214,14 @@ func (p *Client) pump(l *link) ([]flight, error) {
 }
 
 // send hands the next message to paho: retained topics first, they say what is.
-func (p *Client) send(l *link) (flight, bool) {
+// Without one, again is when to ask anew if nothing else happens (0: never).
+func (p *Client) send(l *link) (f flight, again time.Duration, ok bool) {
 	if topic, payload, ok := p.retained.next(); ok {
-		return flight{token: l.publish(topic, 1, true, payload), topic: topic, since: time.Now()}, true
+		return flight{token: l.publish(topic, 1, true, payload), topic: topic, since: time.Now()}, 0, true
 	}
-	e := p.outbox.next()
+	e, again := p.outbox.next()
 	if e == nil {
-		return flight{}, false
+		return flight{}, again, false
 	}
 	payload := e.payload
 	if e.replayed {
@@ -225,7 +230,7 @@ func (p *Client) send(l *link) (flight, bool) {
 	now := time.Now()
 	t := l.publish(e.topic, p.qos(e.class), false, payload)
 	p.published[e.class].Add(1)
-	return flight{token: t, entry: e, since: now}, true
+	return flight{token: t, entry: e, since: now}, 0, true
 }
 
 func (p *Client) qos(c class) byte {
@@ -299,7 +304,7 @@ func (p *Client) farewell(l *link) {
 func (p *Client) tellRival(boot string) {
 	text := fmt.Sprintf("another client uses id edge-agent-%s (boot %s); give one of the two another agent.id", p.cfg.Agent, boot)
 	p.log.Warn("our client id is not ours alone", "detail", text)
-	_ = p.Event(pipeline.Event{Kind: "client-id-taken", Text: text}) // refused only when closing
+	p.tell("client-id-taken", text)
 }
 
 // tellDrops makes an event of what was dropped since the last one, at most once
@@ -321,7 +326,7 @@ func (p *Client) tellDrops() {
 	text := fmt.Sprintf("the queue dropped %d messages (%s)", total-p.toldDrops, p.dropsInWords())
 	p.toldDrops, p.nextDrops = total, now.Add(dropTelling)
 	p.log.Warn("messages were given up", "detail", text)
-	_ = p.Event(pipeline.Event{Time: now, Kind: "queue-dropped", Text: text}) // refused only when closing
+	p.tell("queue-dropped", text)
 }
 
 // dropsInWords lists all drops since the start, such as "since the start:
@@ -329,7 +334,7 @@ func (p *Client) tellDrops() {
 func (p *Client) dropsInWords() string {
 	text := "since the start:"
 	for c, t := range p.account.tallies() {
-		for _, r := range [...]string{reasonThinned, reasonFull, reasonAge, reasonOffline, reasonTooLarge} {
+		for _, r := range [...]string{reasonThinned, reasonFull, reasonAge, reasonCorrupt, reasonOffline, reasonTooLarge, reasonDisk, reasonBusy} {
 			if n := t.dropped[r]; n > 0 {
 				text += fmt.Sprintf(" %s %s %d", class(c), r, n)
 			}

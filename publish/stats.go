@@ -22,15 +22,28 @@ type Stats struct {
 
 	Classes map[string]ClassStats // "results", "events"
 
+	Disk DiskStats // of the queue's file
+
 	Encode   Timing // of a result
-	HandOver Timing // of a result to the queue
+	HandOver Timing // of a result to the queue, without waiting for the medium
 	Puback   Timing // from a message to its acknowledgement (QoS 0: to the socket)
 }
 
-// ClassStats counts the messages of a class since Open. Accepted = Acked +
-// dropped of what had been accepted + what is in the queue.
+// DiskStats tells of the queue's file since Open; zero when there is none.
+type DiskStats struct {
+	Written   uint64 // bytes given to the medium, without the file system's own
+	Commits   uint64 // transactions
+	FileBytes int64
+	Commit    Timing // of a transaction
+	Accept    Timing // from the hand-over of a message to its being accepted
+	Error     string // why messages are refused; "" when they are not
+}
+
+// ClassStats counts the messages of a class since Open. Accepted + Restored =
+// Acked + dropped of these + what is in the queue.
 type ClassStats struct {
 	Accepted  uint64
+	Restored  uint64 // accepted by an earlier process, found in the file
 	Published uint64 // handed to a connection; a message that is sent again counts again
 	Acked     uint64
 	Dropped   map[string]uint64 // by reason
@@ -48,9 +61,10 @@ func (p *Client) Stats() Stats {
 	s.Messages, s.Bytes, s.Oldest = p.account.usage()
 	for c, t := range p.account.tallies() {
 		s.Classes[class(c).String()] = ClassStats{
-			Accepted: t.accepted, Published: p.published[c].Load(), Acked: t.acked, Dropped: t.dropped,
+			Accepted: t.accepted, Restored: t.restored, Published: p.published[c].Load(), Acked: t.acked, Dropped: t.dropped,
 		}
 	}
+	s.Disk = p.account.medium()
 	s.Encode, s.HandOver, s.Puback = p.encoding.read(), p.handOver.read(), p.puback.read()
 	return s
 }

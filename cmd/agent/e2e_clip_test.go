@@ -185,6 +185,7 @@ func TestClipOnEmbeddedBroker(t *testing.T) {
 	}
 	await(t, "every frame", func() bool { r.alive(); return w.seen(resultTopic("clip", "objects")) >= clipFrames })
 	await(t, "the account of them", func() bool { return w.account("clip", "objects").Answered == clipFrames })
+	await(t, "its end to be told", func() bool { return w.seen("event") == 3 })
 	checkMetrics(t, page, w)
 	r.stop()
 	await(t, "stopped", func() bool { return w.last("status") == "stopped" })

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 
@@ -20,7 +21,10 @@ func (a *agent) openPublisher(context.Context) error {
 		return err
 	}
 	client, err := publish.Open(c, a.log)
-	if err != nil {
+	switch {
+	case errors.Is(err, publish.ErrInUse):
+		return exit.With(exit.OS, err) // systemd tries again
+	case err != nil:
 		return exit.With(exit.Config, err)
 	}
 	a.client = client
@@ -37,7 +41,7 @@ func (a *agent) publisherConfig() (publish.Config, error) {
 	c := publish.Config{
 		URL: m.Broker, Prefix: m.Prefix, Agent: a.cfg.Agent.ID, Boot: a.boot, Username: m.Username,
 		Results: class(m.Results), Events: class(m.Events),
-		MaxBytes: int64(m.Queue.MaxBytes), MaxAge: m.Queue.MaxAge.Std(),
+		Dir: string(a.cfg.Agent.DataDir), MaxBytes: int64(m.Queue.MaxBytes), MaxAge: m.Queue.MaxAge.Std(),
 	}
 	if a.broker != nil {
 		c.URL = "tcp://" + a.broker.Addr()

@@ -263,9 +263,10 @@ type view struct {
 // Camera is the camera's id.
 func (v view) Camera() string { return v.camera }
 
-// event publishes what happened to a part and lets the state follow.
+// event publishes what happened to a part and lets the state follow. It waits for
+// nothing: parts call it between two frames.
 func (a *agent) event(e pipeline.Event) {
-	if err := a.client.Event(e); err != nil {
+	if err := a.client.OfferEvent(e); err != nil {
 		a.log.Warn("event not accepted", "kind", e.Kind, "err", err)
 	}
 	a.kick()

@@ -35,7 +35,7 @@ type sink struct {
 // Result does what one result asks for. Nothing here waits.
 func (s *sink) Result(r *pipeline.Result) {
 	s.line.Observe(r)
-	if err := s.client.Result(r); err != nil {
+	if err := s.client.Offer(r); err != nil {
 		if !s.failed { // every drop is counted; the first of a row is told
 			s.log.Warn("result not accepted", "camera", r.Camera, "model", r.Model, "err", err)
 		}

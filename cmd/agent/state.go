@@ -85,6 +85,9 @@ func (a *agent) publishStates(r *rates) {
 			s.Why = append(s.Why, "camera "+c.id+": "+string(st.Status))
 		}
 	}
+	if e := a.client.Stats().Disk.Error; e != "" {
+		s.Why = append(s.Why, "queue: messages of durability disk are refused: "+e)
+	}
 	s.Degraded = len(s.Why) > 0
 	a.client.State("state", s)
 }
@@ -298,6 +301,7 @@ func (a *agent) mqttAccount() metrics.MQTT {
 	st := a.client.Stats()
 	m := metrics.MQTT{
 		Connected: st.Connected, Messages: st.Messages, Bytes: st.Bytes, Reconnects: st.Reconnects,
+		DiskWritten: st.Disk.Written, Accept: timing(st.Disk.Accept),
 		Encode: timing(st.Encode), Handover: timing(st.HandOver), Puback: timing(st.Puback),
 	}
 	for name, c := range st.Classes {

@@ -83,7 +83,7 @@ type TLS struct {
 // Class is how one class of messages is treated.
 type Class struct {
 	QoS        int    `yaml:"qos" min:"0" max:"2"`
-	Durability string `yaml:"durability" one:"memory disk"`
+	Durability string `yaml:"durability" one:"disk memory none"`
 	Drop       string `yaml:"drop" one:"thin oldest"`
 }
 
@@ -179,7 +179,7 @@ func (c *Config) defaults() {
 			Embedded: Embedded{Listen: "127.0.0.1:1883", Websocket: "127.0.0.1:9001"},
 			Prefix:   "edge",
 			Results:  Class{QoS: 1, Durability: "memory", Drop: "thin"},
-			Events:   Class{QoS: 1, Durability: "memory", Drop: "oldest"},
+			Events:   Class{QoS: 1, Durability: "disk", Drop: "oldest"},
 			Queue:    Queue{MaxBytes: 64 << 20, MaxAge: Duration(24 * hour)},
 		},
 		Web: Web{Listen: "127.0.0.1:8080"},

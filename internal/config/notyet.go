@@ -30,8 +30,6 @@ var notYet = map[string]bool{
 	"models.*.task=segmentation":         true,
 	"models.*.task=pose":                 true,
 	"models.*.task=embedding":            true,
-	"mqtt.results.durability=disk":       true,
-	"mqtt.events.durability=disk":        true,
 	"cameras.*.source=csi":               true,
 }
 

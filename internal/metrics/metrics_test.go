@@ -61,7 +61,7 @@ func full() *Metrics {
 		MQTT: func() MQTT {
 			timing := Timing{Sum: 5 * time.Millisecond, Bounds: []time.Duration{time.Millisecond, 2 * time.Millisecond}, Buckets: []uint64{1, 1, 2}}
 			return MQTT{
-				Connected: true, Messages: 3, Bytes: 1200, Reconnects: 1,
+				Connected: true, Messages: 3, Bytes: 1200, Reconnects: 1, DiskWritten: 4096,
 				Classes: []Class{{Name: "results", Accepted: 18, Published: 11, Acked: 10, Dropped: map[string]uint64{"full": 5}}},
 				Encode:  timing, Handover: timing, Puback: timing,
 			}

@@ -59,6 +59,9 @@ type MQTT struct {
 	Reconnects uint64 // so far
 	Classes    []Class
 
+	DiskWritten uint64 // bytes that the queue's file gave to the medium, so far
+	Accept      Timing // of what went into the file, so far
+
 	Encode, Handover, Puback Timing // so far
 }
 
@@ -103,6 +106,8 @@ var (
 	mqttConnected  = desc("mqtt_connected", "1 while the broker is connected.")
 	mqttMessages   = desc("mqtt_queue_messages", "Messages that wait for the broker.")
 	mqttBytes      = desc("mqtt_queue_bytes", "Size of the messages that wait for the broker.")
+	mqttDisk       = desc("mqtt_disk_written_bytes_total", "Bytes that the queue's file gave to the medium, without the file system's own.")
+	mqttAccept     = desc("mqtt_disk_accept_seconds", "Time from the hand-over of a message of durability disk until it was on the medium.")
 	mqttReconnects = desc("mqtt_reconnects_total", "Times that the broker was connected again after a loss.")
 	mqttAccepted   = desc("mqtt_accepted_total", "Messages that the queue took over.", "class")
 	mqttPublished  = desc("mqtt_published_total", "Messages handed to a connection; one that is sent again counts again.", "class")
@@ -119,7 +124,7 @@ var pulled = []*prometheus.Desc{
 	cameraUp, cameraReconnects,
 	delegateActive,
 	workerRestarts, workerResident,
-	mqttConnected, mqttMessages, mqttBytes, mqttReconnects,
+	mqttConnected, mqttMessages, mqttBytes, mqttReconnects, mqttDisk, mqttAccept,
 	mqttAccepted, mqttPublished, mqttAcked, mqttDropped,
 	mqttEncode, mqttHandover, mqttPuback,
 }
@@ -232,6 +237,8 @@ func (s sink) mqtt(m MQTT) {
 	s.gauge(mqttMessages, float64(m.Messages))
 	s.gauge(mqttBytes, float64(m.Bytes))
 	s.counter(mqttReconnects, m.Reconnects)
+	s.counter(mqttDisk, m.DiskWritten)
+	s.timing(mqttAccept, m.Accept)
 	for _, c := range m.Classes {
 		s.counter(mqttAccepted, c.Accepted, c.Name)
 		s.counter(mqttPublished, c.Published, c.Name)
