@@ -306,7 +306,8 @@ func killedAgain(t *testing.T, b crashBroker, seed uint64, life time.Duration) {
 	if most := (kills+restarts+cuts)*window + kills*2*batchMax; twice > most || life > time.Second && share > 3 {
 		t.Errorf("%d of %d messages came twice", twice, len(l.taken))
 	}
-	if l.again != twice {
+	// Mosquitto itself repeats what its subscriber had not acknowledged.
+	if _, exact := b.(*oracle); exact && l.again != twice {
 		t.Errorf("%d messages came twice, %d of them say replayed", twice, l.again)
 	}
 }

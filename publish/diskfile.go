@@ -130,10 +130,10 @@ func (f *diskFile) load() (list []found, err error) {
 		return db.View(func(tx *bolt.Tx) error {
 			return tx.Bucket(bucketName).ForEach(func(k, v []byte) error {
 				content += int64(len(k) + len(v) + elementSize)
-				r, err := parseRecord(v)
+				r, bad := parseRecord(v)
 				size := r.size()
 				r.payload = nil // it lies in the map
-				list = append(list, found{key: binary.BigEndian.Uint64(k), rec: r, size: size, bad: err != nil})
+				list = append(list, found{key: binary.BigEndian.Uint64(k), rec: r, size: size, bad: bad != nil})
 				return nil
 			})
 		})
@@ -161,10 +161,9 @@ func openBolt(path string) (db *bolt.DB, raw *os.File, err error) {
 			// Stored, the list of free pages would be written with each transaction: 128
 			// KiB of it after 64 MiB have been sent.
 			NoFreelistSync: true, FreelistType: bolt.FreelistMapType,
-			OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
-				var err error
-				raw, err = os.OpenFile(name, flag, mode)
-				return raw, err
+			OpenFile: func(name string, flag int, mode os.FileMode) (_ *os.File, failed error) {
+				raw, failed = os.OpenFile(name, flag, mode)
+				return raw, failed
 			},
 		})
 		if err != nil {
@@ -212,22 +211,8 @@ func (f *diskFile) commit(puts []*receipt, gone []uint64) (first uint64, err err
 		return db.Update(func(tx *bolt.Tx) error {
 			tx.OnCommit(func() { s := tx.Stats(); alloc = s.GetPageAlloc() })
 			b := tx.Bucket(bucketName)
-			b.FillPercent = 0.95 // keys only rise
-			for _, k := range gone {
-				if err := b.Delete(binary.BigEndian.AppendUint64(nil, k)); err != nil {
-					return err
-				}
-			}
 			first = b.Sequence() + 1
-			for i, r := range puts {
-				if err := b.Put(binary.BigEndian.AppendUint64(nil, first+uint64(i)), appendRecord(nil, &r.record)); err != nil {
-					return err
-				}
-			}
-			if len(puts) == 0 {
-				return nil
-			}
-			return b.SetSequence(first + uint64(len(puts)) - 1)
+			return change(b, puts, gone)
 		})
 	})
 	switch {
@@ -244,13 +229,36 @@ func (f *diskFile) commit(puts []*receipt, gone []uint64) (first uint64, err err
 	return first, err
 }
 
+// change puts and deletes, keys from the bucket's sequence on.
+func change(b *bolt.Bucket, puts []*receipt, gone []uint64) error {
+	b.FillPercent = 0.95 // keys only rise
+	for _, k := range gone {
+		if err := b.Delete(keyOf(k)); err != nil {
+			return err
+		}
+	}
+	for _, r := range puts {
+		n, err := b.NextSequence()
+		if err != nil {
+			return err
+		}
+		if err := b.Put(keyOf(n), appendRecord(nil, &r.record)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keyOf writes keys so that they sort as numbers do.
+func keyOf(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+
 // read gives a copy of the payload with this key.
 func (f *diskFile) read(key uint64) (payload []byte, err error) {
 	err = f.use(func(db *bolt.DB) error {
 		return db.View(func(tx *bolt.Tx) error {
-			r, err := parseRecord(tx.Bucket(bucketName).Get(binary.BigEndian.AppendUint64(nil, key)))
+			r, bad := parseRecord(tx.Bucket(bucketName).Get(keyOf(key)))
 			payload = slices.Clone(r.payload)
-			return err
+			return bad
 		})
 	})
 	return payload, err

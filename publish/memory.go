@@ -199,7 +199,7 @@ func (m *memory) next() (*entry, time.Duration) {
 // take takes the first entry of the first class that has one.
 func (m *memory) take(side *[classes]stream) *entry {
 	for c := classes - 1; c >= 0; c-- {
-		if e := side[c].cursor; e != nil && !(m.blind && e.key != 0) {
+		if m.open(side[c].cursor) {
 			return side[c].take()
 		}
 	}
@@ -209,12 +209,15 @@ func (m *memory) take(side *[classes]stream) *entry {
 // waits says whether take would find something.
 func (m *memory) waits(side *[classes]stream) bool {
 	for c := range classes {
-		if e := side[c].cursor; e != nil && !(m.blind && e.key != 0) {
+		if m.open(side[c].cursor) {
 			return true
 		}
 	}
 	return false
 }
+
+// open says whether e is there and can be read.
+func (m *memory) open(e *entry) bool { return e != nil && (e.key == 0 || !m.blind) }
 
 // pause is how long the backlog must wait for its next turn: a bucket of tokens,
 // filled at its rate up to what it may send in a twentieth of a second. The last

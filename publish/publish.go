@@ -241,7 +241,7 @@ func (p *Client) Close(ctx context.Context) error {
 	defer stop()
 	<-p.done
 	p.cancel()
-	if n := p.account.abandon(); n > 0 {
+	if n := p.store.abandon(); n > 0 {
 		return fmt.Errorf("mqtt: closed with %d messages that %s never took", n, p.url.Host)
 	}
 	return nil

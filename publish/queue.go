@@ -57,13 +57,16 @@ type entry struct {
 	prev, next *entry
 }
 
-// store accepts messages. After close it accepts none.
+// store accepts messages, until close.
 type store interface {
 	// offer takes m over and never waits; m.payload is the caller's again. An
 	// error says that m was refused and has been counted. No error and no receipt:
 	// m is accepted. A receipt: it will be, or not, by what the receipt tells.
 	offer(m message) (*receipt, error)
 	close()
+	// abandon is for the end, when nobody sends any more: it closes the file, drops
+	// what this process alone holds and says how many messages those were.
+	abandon() int
 }
 
 // outcome waits for the outcome of an offer.
@@ -98,9 +101,6 @@ type account interface {
 	atStake() int
 	// medium tells of the queue's file; zero without one.
 	medium() DiskStats
-	// abandon is for the end, when nobody sends any more: it closes the file, drops
-	// what this process alone holds and says how many messages those were.
-	abandon() int
 }
 
 // queue is all of it. What it does by itself begins with start.
