@@ -148,9 +148,9 @@ func (w *walker) root(id uint64) error {
 	return values(e.value[16:], nil, nil)
 }
 
-// tree checks the page id and all below it: keys from lowest on (if not nil) and
+// tree checks the page id and all below it: keys from first on (if not nil) and
 // below limit (if not nil).
-func (w *walker) tree(id uint64, lowest, limit []byte, depth int) error {
+func (w *walker) tree(id uint64, first, limit []byte, depth int) error {
 	b, err := w.run(id)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (w *walker) tree(id uint64, lowest, limit []byte, depth int) error {
 		if depth > 0 && binary.LittleEndian.Uint16(b[10:]) == 0 {
 			return damaged("leaf page %d is empty", id)
 		}
-		return values(b, lowest, limit)
+		return values(b, first, limit)
 	}
 	elements, err := branch(b)
 	if err != nil {
@@ -168,7 +168,7 @@ func (w *walker) tree(id uint64, lowest, limit []byte, depth int) error {
 	if depth > maxDepth || len(elements) == 0 {
 		return damaged("branch page %d is empty or too deep", id)
 	}
-	if err := ordered(elements, lowest, limit); err != nil {
+	if err := ordered(elements, first, limit); err != nil {
 		return err
 	}
 	for i, e := range elements {
@@ -184,7 +184,7 @@ func (w *walker) tree(id uint64, lowest, limit []byte, depth int) error {
 }
 
 // values checks a leaf of our bucket.
-func values(b, lowest, limit []byte) error {
+func values(b, first, limit []byte) error {
 	elements, err := leaf(b)
 	if err != nil {
 		return err
@@ -194,7 +194,7 @@ func values(b, lowest, limit []byte) error {
 			return damaged("a bucket lies where a message should")
 		}
 	}
-	return ordered(elements, lowest, limit)
+	return ordered(elements, first, limit)
 }
 
 // run reads a page with its overflow pages, each of which may be read once only.
@@ -268,14 +268,16 @@ func elementsOf(page []byte, kind uint16, read func([]byte) (element, uint64, ui
 	return list, nil
 }
 
-// ordered checks that keys rise, from lowest on and below limit.
-func ordered(elements []element, lowest, limit []byte) error {
+// ordered checks that keys rise, from first on and below limit. bbolt's own check
+// lets a page begin later than its parent says; but it finds a page in its parent
+// by the first key, and frees what it does not find there twice.
+func ordered(elements []element, first, limit []byte) error {
 	for i, e := range elements {
 		if len(e.key) != 8 {
 			return damaged("a key has %d bytes", len(e.key))
 		}
 		if i > 0 && bytes.Compare(elements[i-1].key, e.key) >= 0 ||
-			i == 0 && lowest != nil && bytes.Compare(lowest, e.key) > 0 ||
+			i == 0 && first != nil && !bytes.Equal(first, e.key) ||
 			limit != nil && bytes.Compare(e.key, limit) >= 0 {
 			return damaged("keys are out of order")
 		}

@@ -103,7 +103,7 @@ func TestSyncFails(t *testing.T) {
 	if err != nil {
 		t.Skip("no strace here: install the package strace to run this test")
 	}
-	dir := t.TempDir()
+	dir := fastDir(t)
 	cmd := exec.Command(strace, "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=20..22", os.Args[0])
 	if out, err := exec.Command(strace, "-o", "/dev/null", "true").CombinedOutput(); err != nil {
 		t.Skipf("strace does not work here: %v %s", err, out)
