@@ -30,27 +30,14 @@ const (
 
 // Delegate is one way to run the model, as the config names it.
 type Delegate struct {
-	Kind        string // "cpu"
-	Threads     int    // cpu: 0 means 1
-	WeightCache string // cpu: file for XNNPACK's packed weights; "" means none
+	Kind        string            // a key of kinds
+	File        string            // the .tflite made for this delegate, whose twin Config.File is; "": Config.File
+	Library     string            // the delegate's own library: external's plugin, gpu's own; "": the kind's default
+	Options     map[string]string // the delegate's own options, handed over as they are
+	Precision   string            // gpu: "fp16" or "fp32"; "": fp32
+	Threads     int               // of the CPU; 0 means 1
+	WeightCache string            // cpu: file for XNNPACK's packed weights; "" means none
 }
-
-// kind is what is known of a kind of delegate.
-type kind struct {
-	deadline time.Duration // of an invoke
-	opening  time.Duration // deadline of open: libraries are loaded, weights packed
-	request  func(d Delegate) engine.OpenRequest
-}
-
-// kinds are the delegates that this build can run.
-var kinds = map[string]kind{
-	CPU: {deadline: 10 * time.Second, opening: 60 * time.Second, request: func(d Delegate) engine.OpenRequest {
-		return engine.OpenRequest{Delegate: CPU, Threads: d.Threads, WeightCache: d.WeightCache}
-	}},
-}
-
-// CPU is the kind that is always there, last in every chain.
-const CPU = "cpu"
 
 // Start starts a worker: (*worker.Spawner).Start, or Local.
 type Start func(ctx context.Context, spec worker.Spec) (*worker.Process, error)
@@ -65,7 +52,8 @@ func Local(ctx context.Context, spec worker.Spec) (*worker.Process, error) {
 type Config struct {
 	Model     string     // its id
 	File      string     // the .tflite
-	Library   *Library   // the runtime; the caller's, open as long as the chain
+	Library   *Library   // the LiteRT runtime; the caller's, open as long as the chain
+	TFLite    *Library   // likewise the TFLite C library, for delegates that are TFLite plugins; nil: there is none
 	Delegates []Delegate // in order of preference; cpu is appended when it is not named
 	Start     Start
 	Spec      worker.Spec // Binary, Args, Env and Build of the workers; the rest is filled in

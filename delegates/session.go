@@ -76,9 +76,9 @@ func openSession(ctx context.Context, c *Config, d Delegate, model *os.File) (*s
 func (s *session) open(ctx context.Context, c *Config, k kind, d Delegate, model *os.File) error {
 	ctx, cancel := context.WithTimeout(ctx, k.opening)
 	defer cancel()
-	q := k.request(d)
-	q.Library, q.Model = c.Library.Path, c.File
-	_, body, err := s.proc.Call(ctx, worker.Message{Type: worker.Open}, q, c.Library.file, model)
+	q, lib := k.request(d), k.library(c)
+	q.Library, q.Model = lib.Path, c.File
+	_, body, err := s.proc.Call(ctx, worker.Message{Type: worker.Open}, q, lib.file, model)
 	if err != nil {
 		return err
 	}
@@ -133,7 +133,7 @@ func checkTensors(ts []pipeline.TensorInfo) error {
 }
 
 // codes are the exit codes for what a worker says of a failed open.
-var codes = map[string]int{engine.FailLibrary: exit.Unavailable, engine.FailModel: exit.Data}
+var codes = map[string]int{engine.FailLibrary: exit.Unavailable, engine.FailModel: exit.Data, engine.FailAbsent: exit.Unavailable}
 
 // openError says why a model did not open; the worker has been ended.
 func (s *session) openError(c *Config, err error) error {

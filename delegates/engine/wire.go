@@ -14,14 +14,25 @@ import (
 // Kind is the worker kind in the greeting, and the agent's subcommand.
 const Kind = "infer"
 
+// The kinds of delegates.
+const (
+	CPU      = "cpu"
+	GPU      = "gpu"
+	EdgeTPU  = "edgetpu"
+	External = "external"
+)
+
 // OpenRequest is the body of Open. Its files are the runtime library and the model,
 // in this order.
 type OpenRequest struct {
-	Delegate    string `json:"delegate"` // "cpu"
-	Library     string `json:"library"`  // what errors call the library
-	Model       string `json:"model"`    // what errors call the model
-	Threads     int    `json:"threads,omitempty"`
-	WeightCache string `json:"weight_cache,omitempty"`
+	Delegate    string            `json:"delegate"`            // the kind
+	Library     string            `json:"library"`             // what errors call the runtime library
+	Model       string            `json:"model"`               // what errors call the model
+	Plugin      string            `json:"plugin,omitempty"`    // path of the delegate's own library
+	Options     map[string]string `json:"options,omitempty"`   // the delegate's own
+	Precision   string            `json:"precision,omitempty"` // "fp16", "fp32" or ""
+	Threads     int               `json:"threads,omitempty"`
+	WeightCache string            `json:"weight_cache,omitempty"`
 }
 
 // OpenReply is the body of Opened.
@@ -35,7 +46,8 @@ type OpenReply struct {
 // The words in worker.Failure.Kind.
 const (
 	FailLibrary = "library" // the runtime cannot be used: missing, wrong version, not built in
-	FailModel   = "model"   // the model cannot be used
+	FailAbsent  = "absent"  // the delegate's library or device is not there
+	FailModel   = "model"   // the model cannot be used, or not on this delegate
 	FailRequest = "request" // the daemon asked for what cannot be
 	FailInvoke  = "invoke"  // the model did not run
 )
