@@ -10,7 +10,7 @@
 
 opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
 run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
-test=("${run[@]}" mosquitto)
+test=("${run[@]}" mosquitto systemd)
 bench=("${run[@]}" mosquitto python3-venv)
 if [ "$(this_arch)" = amd64 ]; then
 	test+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
