@@ -47,6 +47,7 @@ type cook struct {
 	inside  *gocv.Mat // a header over the part of small that is not bars; nil: all of it
 	src     image.Rectangle
 	dst     image.Rectangle
+	shrink  *area    // resizes by pixel area; nil where gocv.Resize does
 	ordered gocv.Mat // channels in tensor order
 	plane   gocv.Mat // one channel
 }
@@ -157,6 +158,9 @@ func (c *cook) Cook(picture *gocv.Mat, slot int) error {
 	if c.direct() {
 		return c.resize(from, &out[0])
 	}
+	if c.fused() {
+		return c.shrink.Run(from, &out[0], c.recipe.Colour == pipeline.RGB, c.recipe.Table)
+	}
 	to := &c.small
 	if c.inside != nil {
 		to = c.inside
@@ -181,9 +185,18 @@ func (c *cook) direct() bool {
 	return c.recipe.Colour == pipeline.BGR && !c.planes() && len(c.tables) == 0 && c.inside == nil
 }
 
+// fused says whether one pass does all: resize, order, look up.
+func (c *cook) fused() bool {
+	r := c.recipe
+	return c.shrink != nil && r.Colour != pipeline.Gray && r.Layout != pipeline.NCHW && r.Element == 1 && c.inside == nil
+}
+
 func (c *cook) resize(from, to *gocv.Mat) error {
 	if c.src.Size() == c.dst.Size() {
 		return from.CopyTo(to)
+	}
+	if c.shrink != nil {
+		return c.shrink.Run(from, to, false, nil)
 	}
 	return gocv.Resize(*from, to, c.dst.Size(), 0, 0, c.interp)
 }
@@ -278,6 +291,10 @@ func (c *cook) plan(size image.Point) error {
 		c.size = image.Point{}
 		return fmt.Errorf("recipe: a %v picture does not fit", size)
 	}
+	c.shrink.Close()
+	if c.shrink = nil; c.recipe.Interpolation == pipeline.Area {
+		c.shrink = newArea(c.src.Size(), c.dst.Size())
+	}
 	if c.small.Empty() {
 		_ = c.small.Close()
 		c.small = gocv.NewMatWithSize(r.Height, r.Width, gocv.MatTypeCV8UC3)
@@ -315,6 +332,7 @@ func closeMat(m **gocv.Mat) {
 func (c *cook) Close() {
 	closeMat(&c.cut)
 	closeMat(&c.inside)
+	c.shrink.Close()
 	for _, m := range []*gocv.Mat{&c.small, &c.ordered, &c.plane} {
 		_ = m.Close()
 	}
