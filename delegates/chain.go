@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edgeagent/delegates/engine"
@@ -36,7 +38,18 @@ type Chain struct {
 	inputs  []pipeline.TensorInfo
 	outputs []pipeline.TensorInfo
 	members []*member
-	check   *worker.Pool // one slot for inputs that come from no camera
+	cpu     *member
+	version string       // of CPU's runtime
+	check   *worker.Pool // for inputs that come from no camera: a slot a member, and the drift watch's
+
+	rank    atomic.Pointer[[]*member] // who is asked first
+	current atomic.Pointer[member]    // who answers the live frames, as it was last told; nil: nobody yet
+	needed  chan struct{}             // CPU is wanted
+	used    atomic.Int64              // when it was last wanted, CLOCK_MONOTONIC ns
+
+	judge atomic.Pointer[Judge] // nil until Arm
+	watch watch                 // for drift
+	wants []*pipeline.Answer    // CPU's answers to the judge's inputs, as they come in; guarded by checking
 
 	attach sync.Mutex // guards pools, and admits a session whole: with all pools
 	pools  []*worker.Pool
@@ -46,27 +59,29 @@ type Chain struct {
 	closed  bool
 	bye     context.Context // of Close
 
-	checking sync.Mutex // guards check's slot
-	cancel   context.CancelFunc
-	wg       sync.WaitGroup
+	checking  sync.Mutex // guards CPU's slot of check
+	measuring sync.Mutex // one delegate is measured at a time
+	settling  sync.Mutex // makes the order of events that of the changes
+	life      context.Context
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup
 }
 
-// Open opens the model on its delegates, CPU at once: when it returns without an
-// error, CPU can answer. ctx bounds the opening, not the chain's life. An error
-// carries an exit code: 66 no such model, 65 a bad one, 69 no usable runtime, 77 no
-// permission.
+// Open opens the model on CPU alone: when it returns without an error, CPU can
+// answer. The other delegates wait for Arm. ctx bounds the opening, not the chain's
+// life. An error carries an exit code: 66 no such model, 65 a bad one, 69 no usable
+// runtime, 77 no permission.
 func Open(ctx context.Context, cfg Config) (*Chain, error) {
 	f, err := os.Open(cfg.File)
 	if err != nil {
 		return nil, fileError("model "+cfg.Model, exit.NoInput, err)
 	}
-	if !slices.ContainsFunc(cfg.Delegates, func(d Delegate) bool { return d.Kind == CPU }) {
-		cfg.Delegates = append(slices.Clip(cfg.Delegates), Delegate{Kind: CPU})
-	}
-	life, cancel := context.WithCancel(context.Background())
-	c := &Chain{cfg: cfg, file: f, changed: make(chan struct{}), cancel: cancel}
-	if err := c.open(ctx, life); err != nil {
-		cancel()
+	c := &Chain{cfg: cfg, file: f, changed: make(chan struct{}), needed: make(chan struct{}, 1)}
+	c.life, c.cancel = context.WithCancel(context.Background())
+	c.watch.jobs = make(chan *sample, 1)
+	c.list()
+	if err := c.open(ctx); err != nil {
+		c.cancel()
 		c.wg.Wait()
 		c.release()
 		return nil, err
@@ -74,56 +89,118 @@ func Open(ctx context.Context, cfg Config) (*Chain, error) {
 	return c, nil
 }
 
-func (c *Chain) open(ctx, life context.Context) error {
-	for _, d := range c.cfg.Delegates {
-		m := &member{c: c, cfg: d}
+// list makes the members: in the config's order, but CPU last.
+func (c *Chain) list() {
+	cpu := Delegate{Kind: CPU}
+	seen := map[string]int{}
+	add := func(d Delegate) *member {
+		name := d.Kind
+		if seen[d.Kind]++; seen[d.Kind] > 1 {
+			name += "-" + strconv.Itoa(seen[d.Kind])
+		}
+		m := &member{c: c, cfg: d, name: name, index: len(c.members), wishes: make(chan wish, 4)}
 		c.members = append(c.members, m)
-		if _, known := kinds[d.Kind]; !known {
-			reason := fmt.Sprintf("this build does not run %s delegates", d.Kind)
+		return m
+	}
+	for _, d := range c.cfg.Delegates {
+		if d.Kind == CPU {
+			cpu = d
+		} else {
+			add(d)
+		}
+	}
+	c.cpu = add(cpu)
+	c.rerank()
+}
+
+func (c *Chain) open(ctx context.Context) error {
+	for _, m := range c.members {
+		m.set(Warming, nil, "", time.Time{})
+		if _, known := kinds[m.cfg.Kind]; !known {
+			reason := fmt.Sprintf("this build does not run %s delegates", m.cfg.Kind)
 			m.set(Absent, nil, reason, time.Time{})
 			m.tell("delegate-absent", reason)
-			continue
 		}
-		s, err := m.open(ctx)
-		if err != nil {
-			return err
-		}
-		c.wg.Go(func() { m.supervise(life, s) })
 	}
+	s, err := c.cpu.open(ctx, Standby)
+	if err != nil {
+		return err
+	}
+	c.current.Store(c.cpu)
+	c.need()
+	c.wg.Go(func() { c.cpu.keep(c.life, s) })
 	return nil
 }
 
-// admit gives a new session all pools and makes its member active.
-func (c *Chain) admit(ctx context.Context, m *member, s *session) error {
-	c.attach.Lock()
-	defer c.attach.Unlock()
-	if c.check == nil { // the first session says what the model is
-		_, size := engine.Layout(s.opened.Inputs)
-		p, err := worker.NewPool("check "+c.cfg.Model, 1, size)
-		if err != nil {
-			return exit.With(exit.OS, err)
-		}
-		c.inputs, c.outputs, c.check, c.pools = s.opened.Inputs, s.opened.Outputs, p, []*worker.Pool{p}
-	}
-	if err := c.sameTensors(s); err != nil {
-		return exit.With(exit.Data, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, attaching)
-	defer cancel()
-	for _, p := range c.pools {
-		if err := s.proc.Attach(ctx, p, false); err != nil {
-			return exit.With(exit.OS, err)
+// Arm has the delegates other than CPU opened, and each promoted once j agrees with
+// its answers. It returns at once, and is called once.
+func (c *Chain) Arm(j Judge) {
+	c.wants = make([]*pipeline.Answer, len(j.Inputs))
+	c.judge.Store(&j)
+	others := false
+	for _, m := range c.members {
+		if _, known := kinds[m.cfg.Kind]; known && !m.cpu() {
+			others = true
+			c.wg.Go(func() { m.strive(c.life) })
 		}
 	}
-	m.set(Active, s, "", time.Time{})
-	return nil
+	if others {
+		c.wg.Go(func() { c.watchDrift(c.life) })
+	}
 }
 
-// expel takes a member's session out of use.
-func (c *Chain) expel(m *member, reason string) {
-	c.attach.Lock()
-	defer c.attach.Unlock()
-	m.set(Broken, nil, reason, time.Time{})
+// rerank puts the members in the order in which they are asked: who was forced,
+// then the chain's order, but who is slower than CPU behind it.
+func (c *Chain) rerank() {
+	var first, middle, last []*member
+	for _, m := range c.members {
+		m.mu.Lock()
+		forced, slow := m.forced, m.slow != ""
+		m.mu.Unlock()
+		switch {
+		case forced:
+			first = append(first, m)
+		case slow:
+			last = append(last, m)
+		default:
+			middle = append(middle, m)
+		}
+	}
+	all := slices.Concat(first, middle, last)
+	c.rank.Store(&all)
+}
+
+// settle finds out who answers the live frames now, and tells when that is another
+// than before.
+func (c *Chain) settle() {
+	c.settling.Lock()
+	defer c.settling.Unlock()
+	old, now := c.current.Load(), (*member)(nil)
+	for _, m := range *c.rank.Load() {
+		if m.usable() != nil {
+			now = m
+			break
+		}
+	}
+	if now == nil || now == old {
+		return // who answered last is still who we wait for
+	}
+	c.current.Store(now)
+	c.wake()
+	rank := *c.rank.Load()
+	st := old.status(false)
+	if slices.Index(rank, now) < slices.Index(rank, old) {
+		now.tell(now.promotion(), "it answers the live frames now, instead of "+old.name)
+		return
+	}
+	now.tell("delegate-fell-back", fmt.Sprintf("it answers the live frames now, for %s is %s%s", old.name, st.State, because(st.Reason)))
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": " + reason
 }
 
 // Inputs describes the model's inputs; engine.Layout says where in a slot they
@@ -143,16 +220,27 @@ func (c *Chain) AddPool(ctx context.Context, p *worker.Pool) error {
 	defer cancel()
 	c.attach.Lock()
 	defer c.attach.Unlock()
+	var wg sync.WaitGroup
+	var failed error
 	for _, m := range c.members {
-		if s := m.active(); s != nil {
-			err := s.proc.Attach(ctx, p, false)
-			if errors.Is(err, worker.ErrDied) {
-				continue // its successor gets all pools
-			}
-			if err != nil {
-				return err
-			}
+		s := m.attached()
+		if s == nil {
+			continue // its successor gets all pools
 		}
+		wg.Go(func() {
+			err := s.proc.Attach(ctx, p, false)
+			switch {
+			case err == nil, errors.Is(err, worker.ErrDied):
+			case m.cpu():
+				failed = err
+			default: // no other delegate may keep a camera from CPU
+				s.kill(err.Error())
+			}
+		})
+	}
+	wg.Wait()
+	if failed != nil {
+		return failed
 	}
 	c.pools = append(c.pools, p)
 	return nil
@@ -163,121 +251,11 @@ func (c *Chain) RemovePool(p *worker.Pool) {
 	c.attach.Lock()
 	defer c.attach.Unlock()
 	for _, m := range c.members {
-		if s := m.active(); s != nil {
+		if s := m.attached(); s != nil {
 			_ = s.proc.Detach(p) // a dead worker has nothing mapped
 		}
 	}
 	c.pools = slices.DeleteFunc(c.pools, func(q *worker.Pool) bool { return q == p })
-}
-
-// Start gives f's slot to the first active delegate; wait waits until that has run
-// the model on it and copies the outputs into a. It must be called, once, on any
-// goroutine. A delegate runs frames in the order in which they were started, and
-// takes two at a time; what is started when none can take it, is from wait on. A
-// frame waits for a delegate as long as an invoke may take. f is retained for as
-// long as a worker may read its slot. A *pipeline.FrameError concerns this frame
-// only; the others are ctx's and ErrClosed.
-func (c *Chain) Start(ctx context.Context, f *pipeline.Frame, a *pipeline.Answer) (wait func() error) {
-	return c.start(ctx, f, uint16(f.Slot.Pool), f.Slot.Index, a)
-}
-
-// start is Start for any slot; the frame may be nil.
-func (c *Chain) start(ctx context.Context, f *pipeline.Frame, view, slot uint16, a *pipeline.Answer) (wait func() error) {
-	var fl *flight
-	s, err := c.answering()
-	if s != nil {
-		fl = s.launch(ctx, f, view, slot, false)
-	}
-	return func() error {
-		for {
-			if fl == nil {
-				if s, err = c.ready(ctx); err != nil {
-					return err
-				}
-				fl = s.launch(ctx, f, view, slot, true)
-			}
-			if err := s.await(ctx, fl, a); !errors.Is(err, errNotRun) {
-				return err
-			}
-			fl = nil // the next worker
-		}
-	}
-}
-
-// Check runs the model on inputs that come from no camera: golden and seeded ones.
-// Errors are those of Start's wait.
-func (c *Chain) Check(ctx context.Context, inputs [][]byte) (*pipeline.Answer, error) {
-	if len(inputs) != len(c.inputs) {
-		return nil, fmt.Errorf("%d inputs were given, model %s has %d", len(inputs), c.cfg.Model, len(c.inputs))
-	}
-	for i, given := range inputs {
-		if t := c.inputs[i]; len(given) != t.Bytes() {
-			return nil, fmt.Errorf("input %v takes %d bytes, %d were given", t, t.Bytes(), len(given))
-		}
-	}
-	c.checking.Lock()
-	defer c.checking.Unlock()
-	if _, err := c.ready(ctx); err != nil { // the slot may be unmapped after Close
-		return nil, err
-	}
-	parts := engine.Split(c.inputs, c.check.Slot(0))
-	for i, given := range inputs {
-		copy(parts[i], given)
-	}
-	a := new(pipeline.Answer)
-	if err := c.start(ctx, nil, c.check.Info.View, 0, a)(); err != nil {
-		return nil, err
-	}
-	return a, nil
-}
-
-// answering is the session that answers now; nil when none does.
-func (c *Chain) answering() (*session, error) {
-	c.mu.Lock()
-	closed := c.closed
-	c.mu.Unlock()
-	if closed {
-		return nil, ErrClosed
-	}
-	for _, m := range c.members {
-		if s := m.active(); s != nil {
-			return s, nil
-		}
-	}
-	return nil, nil
-}
-
-// ready is the session that answers now, waited for if need be.
-func (c *Chain) ready(ctx context.Context) (*session, error) {
-	var patience <-chan time.Time
-	for {
-		c.mu.Lock()
-		changed := c.changed // before looking, so that no change is missed
-		c.mu.Unlock()
-		if s, err := c.answering(); s != nil || err != nil {
-			return s, err
-		}
-		if patience == nil {
-			t := time.NewTimer(c.patience())
-			defer t.Stop()
-			patience = t.C
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-patience:
-			return nil, &pipeline.FrameError{Reason: ReasonNone, Err: errors.New("no delegate of the model " + c.cfg.Model + " works")}
-		}
-	}
-}
-
-// patience is how long a frame waits for a delegate: as an invoke on CPU may take.
-func (c *Chain) patience() time.Duration {
-	if c.cfg.Deadline > 0 {
-		return c.cfg.Deadline
-	}
-	return kinds[CPU].deadline
 }
 
 // wake tells those in ready to look again.
@@ -291,8 +269,9 @@ func (c *Chain) wake() {
 // State tells how each delegate does, in the chain's order.
 func (c *Chain) State() []Status {
 	var all []Status
+	cur := c.current.Load()
 	for _, m := range c.members {
-		all = append(all, m.status())
+		all = append(all, m.status(m == cur && m.usable() != nil))
 	}
 	return all
 }
@@ -328,8 +307,11 @@ func (c *Chain) Close(ctx context.Context) {
 }
 
 func (c *Chain) release() {
-	c.checking.Lock() // nobody writes to its slot any more: ready says ErrClosed
+	c.checking.Lock() // nobody writes to its slots any more: ready says ErrClosed
 	defer c.checking.Unlock()
+	c.attach.Lock() // and the drift watch finds no pool
+	defer c.attach.Unlock()
+	c.pools = nil
 	if c.check != nil {
 		_ = c.check.Close()
 	}

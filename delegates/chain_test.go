@@ -138,7 +138,7 @@ func TestWorkerFaults(t *testing.T) {
 			cam := newCamera(t, c)
 			mustAnswer(t, c, cam, 1)
 
-			s := c.members[0].active()
+			s := c.members[0].usable()
 			before := s.proc.PID()
 			if err := s.proc.Signal(unix.SIGSTOP); err != nil {
 				t.Fatal(err)
@@ -215,7 +215,7 @@ func TestSlotIsHeldUntilTheWorkerIsReaped(t *testing.T) {
 	c := openChain(t, cfg)
 	cam := newCamera(t, c)
 	mustAnswer(t, c, cam, 1)
-	s := c.members[0].active()
+	s := c.members[0].usable()
 	_ = s.proc.Signal(unix.SIGSTOP)
 
 	reaped := make(chan bool, 1)
@@ -241,7 +241,7 @@ func TestCloseWithAStoppedWorker(t *testing.T) {
 	cfg, _ := config(t, reluModel())
 	c := openChain(t, cfg)
 	cam := newCamera(t, c)
-	s := c.members[0].active()
+	s := c.members[0].usable()
 	_ = s.proc.Signal(unix.SIGSTOP)
 	f := cam.frame(1)
 	defer f.Release()
@@ -337,7 +337,7 @@ func TestModelReplacedOnDisk(t *testing.T) {
 	if err := os.WriteFile(cfg.File, []byte("something else"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c.members[0].active().proc.Kill()
+	c.members[0].usable().proc.Kill()
 	mustAnswerSoon(t, c, cam)
 }
 
@@ -417,7 +417,7 @@ func TestNothingIsLeft(t *testing.T) {
 		if _, err := c.Check(t.Context(), [][]byte{floats(1)}); err != nil {
 			t.Fatal(err)
 		}
-		c.members[0].active().proc.Kill()
+		c.members[0].usable().proc.Kill()
 		closeChain(t, c)
 	}
 	round()

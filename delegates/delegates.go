@@ -64,13 +64,39 @@ type Config struct {
 	// MaxResident is the resident memory in bytes above which a worker is replaced,
 	// between two frames. 0: no limit.
 	MaxResident uint64
-	// Deadline replaces the kinds' own deadline of an invoke when not 0.
+	// Deadline replaces the deadlines of an invoke when not 0.
 	Deadline time.Duration
+	// Measured leaves what is slower than CPU on standby. The figures are kept in the
+	// folder Cache, if that is not empty.
+	Measured bool
+	Cache    string
+	// CheckEvery is how often a live frame is run on CPU as well; 0: never.
+	CheckEvery time.Duration
+	// Checked, if not nil, is told when a live frame was compared. It must not block.
+	Checked func()
+	// Cold lets CPU's worker end while another delegate answers. It is started again
+	// for checks and falls, whose frames wait for it.
+	Cold bool
+}
+
+// Judge holds a delegate's answers against CPU's.
+type Judge struct {
+	// Inputs are what a delegate must answer before it gets a live frame: each has
+	// one tensor an input of the model.
+	Inputs [][][]byte
+	// Compare says how far got is from want, CPU's answer to the same input: 0 is
+	// equal. Half: got may be computed in half precision. An error says in words
+	// why got is wrong. It may be called from several goroutines.
+	Compare func(want, got *pipeline.Answer, half bool) (distance float64, err error)
+	// Sound, if not nil, says in words why an answer cannot be, whatever the input:
+	// numbers that are not finite, for example. It is asked after every invoke of a
+	// delegate other than CPU, by several goroutines.
+	Sound func(a *pipeline.Answer) error
 }
 
 // Status tells how a delegate does.
 type Status struct {
-	Delegate string
+	Delegate string // its name in the chain: the kind, with a number when it is not the first of its kind
 	State    State
 	Reason   string    // why it is not active
 	Since    time.Time // in this state
@@ -80,4 +106,17 @@ type Status struct {
 	Resident uint64    // bytes, as the worker reports; 0 while there is none
 	Runtime  string    // version of the library
 	Cage     worker.Cage
+
+	Forced   bool          // a command put it first
+	Deadline time.Duration // of its next invoke; 0 while it has no worker
+	Median   time.Duration // of an invoke, where it was measured; 0 otherwise
+	Falls    uint64        // times that it was taken from the live frames, or from standby, for a fault
+	Checks   Checks
+}
+
+// Checks is the account of a delegate's comparisons with CPU.
+type Checks struct {
+	Agreed, Disagreed uint64
+	Last              time.Time // zero: there was none
+	Distance          float64   // of the last one; 0 is equal
 }

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"edgeagent/internal/pipeline"
@@ -30,9 +31,12 @@ type flight struct {
 	call   context.Context    // ends the wait for the answer
 	cancel context.CancelFunc // likewise
 	unhook func() bool        // lets go of the caller's context
+	limit  time.Duration      // its deadline; 0: the session's
+	spare  bool               // a check, not a live frame
 	sent   int64              // when it was asked for
 	began  int64              // since when it is the worker's first; 0: it is not yet
 	timer  *time.Timer        // its deadline, from then on
+	late   atomic.Bool        // its deadline has passed
 }
 
 // launch asks the worker to run the model on a slot, and must be followed by await;
@@ -50,17 +54,29 @@ func (s *session) launch(ctx context.Context, frame *pipeline.Frame, view, slot 
 			return nil
 		}
 	}
+	s.send(ctx, fl, view, slot)
+	return fl
+}
+
+// probe is launch for a check: it takes no live frame's place, and has a deadline of
+// its own (0: the session's).
+func (s *session) probe(ctx context.Context, view, slot uint16, limit time.Duration) *flight {
+	fl := &flight{out: <-s.spare, spare: true, limit: limit}
+	s.send(ctx, fl, view, slot)
+	return fl
+}
+
+func (s *session) send(ctx context.Context, fl *flight, view, slot uint16) {
 	var cancel context.CancelFunc
 	fl.call, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	fl.cancel = cancel
 	fl.unhook = context.AfterFunc(ctx, func() { time.AfterFunc(hurry, cancel) })
 	m := worker.Message{Type: worker.Invoke, View: view, Slot: slot, N: uint32(fl.out)}
-	if frame != nil {
-		frame.Retain()
-		m.Seq = frame.Seq
+	if fl.frame != nil {
+		fl.frame.Retain()
+		m.Seq = fl.frame.Seq
 	}
 	s.ask(m, fl)
-	return fl
 }
 
 // await waits for the answer and copies the outputs into a. errNotRun says that
@@ -69,7 +85,11 @@ func (s *session) await(ctx context.Context, fl *flight, a *pipeline.Answer) err
 	defer func() {
 		fl.unhook()
 		fl.cancel()
-		s.outs <- fl.out
+		if fl.spare {
+			s.spare <- fl.out
+		} else {
+			s.outs <- fl.out
+		}
 	}()
 	reply, err := worker.Message{}, fl.failed
 	if err == nil {
@@ -91,18 +111,21 @@ func (s *session) await(ctx context.Context, fl *flight, a *pipeline.Answer) err
 		if a.Sent = s.land(fl, a.Received, !grown); a.Sent == 0 { // answered although it was not to be
 			a.Sent = a.Received - int64(a.Worker)
 		}
-		a.Delegate, a.Worker = s.delegate, min(a.Worker, time.Duration(a.Received-a.Sent))
+		a.Delegate, a.Worker = s.m.name, min(a.Worker, time.Duration(a.Received-a.Sent))
+		if !fl.spare {
+			s.pace.took(time.Duration(a.Received - a.Sent))
+		}
 		if s.copyOutputs(a, fl.out) {
 			return nil
 		}
 		err = worker.ErrDied
 	}
-	return s.fault(ctx, err, f, s.land(fl, 0, false) > 0)
+	return s.fault(ctx, err, f, fl, s.land(fl, 0, false) > 0)
 }
 
 // fault ends the worker after an invoke that was not answered, and says what that
 // means for its frame. ran: its turn had come.
-func (s *session) fault(ctx context.Context, err error, f *worker.Failure, ran bool) error {
+func (s *session) fault(ctx context.Context, err error, f *worker.Failure, fl *flight, ran bool) error {
 	switch {
 	case f != nil:
 		s.kill("an invoke failed: " + f.Text)
@@ -116,9 +139,11 @@ func (s *session) fault(ctx context.Context, err error, f *worker.Failure, ran b
 	case ctx.Err() != nil:
 		s.kill("the agent stops")
 		return ctx.Err()
+	case !ran || !fl.late.Load(): // it was in hand when the worker was killed for something else
+		return errNotRun
 	}
-	s.kill(fmt.Sprintf("no answer within %s", s.deadline))
-	return &pipeline.FrameError{Reason: ReasonDeadline, Err: fmt.Errorf("%s did not answer within %s", s.delegate, s.deadline)}
+	s.kill(fmt.Sprintf("no answer within %s", fl.limit))
+	return &pipeline.FrameError{Reason: ReasonDeadline, Err: fmt.Errorf("%s did not answer within %s", s.m.name, fl.limit)}
 }
 
 // ask sends a request. Its turn has come if no other is under way.
@@ -140,7 +165,13 @@ func (s *session) ask(m worker.Message, fl *flight) {
 func (s *session) begin(now int64) {
 	fl := s.flights[0]
 	fl.began = max(now, fl.sent)
-	fl.timer = time.AfterFunc(s.deadline, fl.cancel)
+	if fl.limit == 0 {
+		fl.limit = s.limit()
+	}
+	fl.timer = time.AfterFunc(fl.limit, func() {
+		fl.late.Store(true)
+		fl.cancel()
+	})
 }
 
 // land takes a flight off and says when its turn had come, 0 if it had not. When

@@ -23,7 +23,7 @@ type outcome struct {
 // way; between is called when the worker has both.
 func two(t *testing.T, c *Chain, cam *camera, between func(*session)) (first, second outcome) {
 	t.Helper()
-	s := c.members[0].active()
+	s := c.members[0].usable()
 	results := [2]chan outcome{make(chan outcome, 1), make(chan outcome, 1)}
 	for i := range results {
 		f := cam.frame(float32(i + 1))
@@ -61,7 +61,7 @@ func stopped(t *testing.T, change func(*Config)) (*Chain, *camera) {
 	change(&cfg)
 	c := openChain(t, cfg)
 	cam := newCamera(t, c)
-	if err := c.members[0].active().proc.Signal(unix.SIGSTOP); err != nil {
+	if err := c.members[0].usable().proc.Signal(unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	return c, cam
@@ -111,7 +111,8 @@ func TestWhatWaitsIsNotLost(t *testing.T) {
 
 // The deadline of what waits counts from its turn.
 func TestDeadlineCountsFromTheTurn(t *testing.T) {
-	s := &session{deadline: time.Hour}
+	s := new(session)
+	s.pace.fixed = time.Hour
 	flights := []*flight{{cancel: func() {}}, {cancel: func() {}}}
 	s.flights = append(s.flights, flights...)
 	s.begin(100)

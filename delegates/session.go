@@ -29,15 +29,16 @@ const (
 
 // session is a worker with an open model.
 type session struct {
-	delegate string
-	proc     *worker.Process
-	opened   engine.OpenReply
-	out      *worker.Pool // its outputs; dies with it, as a late worker may still write there
-	outs     chan uint16  // slots of out that no invoke uses
-	parts    [][][]byte   // by slot of out: the outputs in it
-	deadline time.Duration
-	most     uint64 // bytes of resident memory; 0: no limit
-	born     time.Time
+	m      *member
+	proc   *worker.Process
+	opened engine.OpenReply
+	out    *worker.Pool // its outputs; dies with it, as a late worker may still write there
+	outs   chan uint16  // slots of out that no invoke of a live frame uses
+	spare  chan uint16  // the slot of out for checks, so that they take no live frame's place
+	parts  [][][]byte   // by slot of out: the outputs in it
+	most   uint64       // bytes of resident memory; 0: no limit
+	born   time.Time
+	pace   pace // how long its invokes take
 
 	using sync.RWMutex // held while outputs are copied, and to unmap them
 	order sync.Mutex   // makes the order of flights that of the requests
@@ -47,37 +48,51 @@ type session struct {
 	mu      sync.Mutex
 	doomed  bool              // lost is closed
 	reason  string            // why it was killed, when it was us
+	wrong   bool              // it was killed for a wrong answer
 	over    bool              // buried
 	flights []*flight         // the invokes under way, in the worker's order
 	orphans []*pipeline.Frame // lent to a worker that did not answer
 }
 
-// openSession starts a worker and has it open the model. An error carries an exit
-// code.
-func openSession(ctx context.Context, c *Config, d Delegate, model *os.File) (*session, error) {
-	k := kinds[d.Kind]
+// start starts a worker and has it open the model. An error carries an exit code.
+func (m *member) start(ctx context.Context) (*session, error) {
+	c, k := &m.c.cfg, kinds[m.cfg.Kind]
+	lib := k.library(c)
+	if lib == nil {
+		return nil, exit.With(exit.Unavailable, &worker.Failure{Kind: engine.FailAbsent, Text: "the library that runs it is not installed"})
+	}
+	model, path := m.c.file, c.File
+	if m.cfg.File != "" {
+		f, err := os.Open(m.cfg.File)
+		if err != nil {
+			return nil, fileError("the file of delegate "+m.name, exit.NoInput, err)
+		}
+		defer func() { _ = f.Close() }()
+		model, path = f, m.cfg.File
+	}
 	spec := c.Spec
-	spec.Kind, spec.Name, spec.Log = engine.Kind, "infer "+c.Model+"/"+d.Kind, c.Log
+	spec.Kind, spec.Name, spec.Log = engine.Kind, "infer "+c.Model+"/"+m.name, c.Log
 	p, err := c.Start(ctx, spec)
 	if err != nil {
 		return nil, exit.With(exit.OS, err)
 	}
-	s := &session{delegate: d.Kind, proc: p, deadline: k.deadline, most: c.MaxResident, born: time.Now(), lost: make(chan struct{})}
-	if c.Deadline > 0 {
-		s.deadline = c.Deadline
+	s := &session{m: m, proc: p, most: c.MaxResident, born: time.Now(), lost: make(chan struct{})}
+	s.pace.fixed = c.Deadline
+	if m.cpu() && s.pace.fixed == 0 {
+		s.pace.fixed = k.deadline
 	}
-	if err := s.open(ctx, c, k, d, model); err != nil {
+	if err := s.open(ctx, k, lib, model, path); err != nil {
 		s.end()
-		return nil, s.openError(c, err)
+		return nil, s.openError(path, err)
 	}
 	return s, nil
 }
 
-func (s *session) open(ctx context.Context, c *Config, k kind, d Delegate, model *os.File) error {
+func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, k.opening)
 	defer cancel()
-	q, lib := k.request(d), k.library(c)
-	q.Library, q.Model = lib.Path, c.File
+	q := k.request(s.m.cfg)
+	q.Library, q.Model = lib.Path, path
 	_, body, err := s.proc.Call(ctx, worker.Message{Type: worker.Open}, q, lib.file, model)
 	if err != nil {
 		return err
@@ -89,14 +104,17 @@ func (s *session) open(ctx context.Context, c *Config, k kind, d Delegate, model
 		return err
 	}
 	_, size := engine.Layout(s.opened.Outputs)
-	if s.out, err = worker.NewPool("outputs "+c.Model+"/"+d.Kind, inHand, size); err != nil {
+	if s.out, err = worker.NewPool("outputs "+s.m.c.cfg.Model+"/"+s.m.name, inHand+1, size); err != nil {
 		return err
 	}
-	s.outs = make(chan uint16, inHand)
-	for i := range inHand {
+	s.outs, s.spare = make(chan uint16, inHand), make(chan uint16, 1)
+	for i := range inHand + 1 {
 		s.parts = append(s.parts, engine.Split(s.opened.Outputs, s.out.Slot(i)))
+	}
+	for i := range inHand {
 		s.outs <- uint16(i)
 	}
+	s.spare <- inHand
 	return s.proc.Attach(ctx, s.out, true)
 }
 
@@ -136,7 +154,7 @@ func checkTensors(ts []pipeline.TensorInfo) error {
 var codes = map[string]int{engine.FailLibrary: exit.Unavailable, engine.FailModel: exit.Data, engine.FailAbsent: exit.Unavailable}
 
 // openError says why a model did not open; the worker has been ended.
-func (s *session) openError(c *Config, err error) error {
+func (s *session) openError(path string, err error) error {
 	var f *worker.Failure
 	switch {
 	case errors.As(err, &f):
@@ -147,12 +165,17 @@ func (s *session) openError(c *Config, err error) error {
 		return exit.With(code, err)
 	case errors.Is(err, worker.ErrDied):
 		how := s.exit()
-		if crashed(how) {
-			return exit.Errorf(exit.Data, "the runtime crashed while opening %s (%s): the file is damaged, or made for another runtime", c.File, how)
+		switch {
+		case !s.m.cpu() && strings.HasSuffix(how, "SIGILL"):
+			return exit.With(exit.Unavailable, &worker.Failure{Kind: engine.FailAbsent, Text: "its library is made for another processor than this one (" + how + ")"})
+		case !s.m.cpu():
+			return exit.Errorf(exit.Unavailable, "its worker ended while it opened %s (%s)", path, how)
+		case crashed(how):
+			return exit.Errorf(exit.Data, "the runtime crashed while opening %s (%s): the file is damaged, or made for another runtime", path, how)
 		}
-		return exit.Errorf(exit.OS, "the worker ended while opening %s (%s)", c.File, how)
+		return exit.Errorf(exit.OS, "the worker ended while opening %s (%s)", path, how)
 	case errors.Is(err, context.DeadlineExceeded):
-		return exit.Errorf(exit.Unavailable, "%s did not open within %s", c.File, kinds[s.delegate].opening)
+		return exit.Errorf(exit.Unavailable, "%s did not open within %s", path, kinds[s.m.cfg.Kind].opening)
 	}
 	return exit.With(exit.Internal, err)
 }
@@ -202,6 +225,9 @@ func (s *session) orphan(f *pipeline.Frame) {
 
 // alive is false from the moment on at which the worker is known to be lost.
 func (s *session) alive() bool {
+	if s == nil {
+		return false
+	}
 	select {
 	case <-s.proc.Gone():
 		return false
@@ -212,8 +238,14 @@ func (s *session) alive() bool {
 	}
 }
 
-// kill ends the worker; its member notices and does the rest.
-func (s *session) kill(reason string) {
+// kill ends the worker; its member notices and does the rest. What it has in hand is
+// waited for no more: a process that hangs in the kernel gives no sign of its end.
+func (s *session) kill(reason string) { s.doom(reason, false) }
+
+// condemn is kill for a wrong answer.
+func (s *session) condemn(reason string) { s.doom(reason, true) }
+
+func (s *session) doom(reason string, wrong bool) {
 	s.mu.Lock()
 	if !s.doomed {
 		s.doomed = true
@@ -222,8 +254,28 @@ func (s *session) kill(reason string) {
 	if s.reason == "" {
 		s.reason = reason
 	}
+	s.wrong = s.wrong || wrong
+	if reason != "" { // else it is dead, and its last answers may still be read
+		for _, fl := range s.flights {
+			fl.cancel()
+		}
+	}
 	s.mu.Unlock()
 	s.proc.Kill()
+}
+
+// condemned says that the session was ended for a wrong answer.
+func (s *session) condemned() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.wrong
+}
+
+// busy says whether an invoke is under way.
+func (s *session) busy() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.flights) > 0
 }
 
 // end kills the worker, waits until it is reaped or written off, and lets go of
