@@ -303,7 +303,7 @@ func killedAgain(t *testing.T, b crashBroker, seed uint64, life time.Duration) {
 	// A fault repeats what was in flight, and a kill also what was acknowledged and
 	// whose deletion waited for a transaction. The share depends on how dense the
 	// faults are: here many a second, in the long form one in a second or two.
-	if most := (kills+restarts+cuts)*window + kills*2*batchMax; twice > most || life > time.Second && share > 3 {
+	if most := (kills+restarts+cuts)*windowMax + kills*2*batchMax; twice > most || life > time.Second && share > 3 {
 		t.Errorf("%d of %d messages came twice", twice, len(l.taken))
 	}
 	// Mosquitto itself repeats what its subscriber had not acknowledged.
@@ -320,7 +320,7 @@ func TestDoubleFault(t *testing.T) {
 	bad.start(t)
 	dir := fastDir(t)
 	v := spawn(t, bad.listener.Addr().String(), dir, "boot0")
-	await(t, "a second connection that got messages", func() bool { return bad.connections() >= 2 && bad.publishes() >= window/4 && v.count.Load() > window })
+	await(t, "a second connection that got messages", func() bool { return bad.connections() >= 2 && bad.publishes() >= windowMin/2 && v.count.Load() > windowMax })
 	ids := map[string]struct{}{}
 	for _, id := range v.kill() {
 		ids[id] = struct{}{}

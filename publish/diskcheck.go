@@ -35,6 +35,11 @@ const (
 	bboltVersion = 2
 	noFreelist   = math.MaxUint64
 	maxDepth     = 32
+
+	// countLimit is more than any count of transactions or messages of ours: one close
+	// to the end of its 64 bits would begin again at 0, and bbolt would then take old
+	// meta pages for new ones and free pages that are in use.
+	countLimit = 1 << 62
 )
 
 // bucketName is the one bucket of the file.
@@ -75,6 +80,7 @@ type walker struct {
 	file  io.ReaderAt
 	pages uint64 // whole ones in the file, and later the high water mark
 	seen  map[uint64]struct{}
+	depth int // of the leaves; 0: none seen yet below a branch
 }
 
 // meta finds the newest whole meta page, as bbolt does, and gives the root page.
@@ -100,6 +106,9 @@ func (w *walker) meta() (root uint64, err error) {
 	}
 	if best == nil {
 		return 0, damaged("no meta page is whole")
+	}
+	if u64(best[48:]) >= countLimit || u64(best[24:]) >= countLimit {
+		return 0, damaged("transaction %d, bucket %d: nobody has made so many", u64(best[48:]), u64(best[24:]))
 	}
 	root, free, high := u64(best[16:]), u64(best[32:]), u64(best[40:])
 	if high > w.pages {
@@ -139,13 +148,20 @@ func (w *walker) root(id uint64) error {
 	if len(elements) != 1 || e.flags != 1 || !bytes.Equal(e.key, bucketName) || len(e.value) < 16 {
 		return damaged("page %d does not hold our bucket", id)
 	}
+	if u64(e.value[8:]) >= countLimit {
+		return damaged("message %d: nobody has made so many", u64(e.value[8:]))
+	}
 	if root := u64(e.value); root != 0 {
 		return w.tree(root, nil, nil, 0)
 	}
 	if len(e.value) < 16+pageHeader { // a small bucket lies inside its entry
 		return damaged("the bucket is cut short")
 	}
-	return values(e.value[16:], nil, nil)
+	inline := e.value[16:]
+	if u64(inline) != 0 || u32(inline[12:]) != 0 { // bbolt would free the page that it says it is
+		return damaged("a bucket that is no page says that it is page %d with %d more", u64(inline), u32(inline[12:]))
+	}
+	return values(inline, nil, nil)
 }
 
 // tree checks the page id and all below it: keys from first on (if not nil) and
@@ -159,14 +175,20 @@ func (w *walker) tree(id uint64, first, limit []byte, depth int) error {
 		if depth > 0 && binary.LittleEndian.Uint16(b[10:]) == 0 {
 			return damaged("leaf page %d is empty", id)
 		}
+		if w.depth == 0 {
+			w.depth = depth
+		}
+		if w.depth != depth { // bbolt would merge a leaf and a branch
+			return damaged("leaf page %d lies at depth %d, others at %d", id, depth, w.depth)
+		}
 		return values(b, first, limit)
 	}
 	elements, err := branch(b)
 	if err != nil {
 		return fmt.Errorf("page %d: %w", id, err)
 	}
-	if depth > maxDepth || len(elements) == 0 {
-		return damaged("branch page %d is empty or too deep", id)
+	if depth > maxDepth || len(elements) < 2 { // with one, bbolt makes a broken tree of it at the next deletion
+		return damaged("branch page %d has %d entries, at depth %d", id, len(elements), depth)
 	}
 	if err := ordered(elements, first, limit); err != nil {
 		return err

@@ -128,7 +128,11 @@ func (f *diskFile) load() (list []found, err error) {
 	content := int64(0)
 	err = guarded(func() error {
 		return db.View(func(tx *bolt.Tx) error {
-			return tx.Bucket(bucketName).ForEach(func(k, v []byte) error {
+			b := tx.Bucket(bucketName)
+			if k, _ := b.Cursor().Last(); k != nil && binary.BigEndian.Uint64(k) > b.Sequence() {
+				return damaged("message %d lies beyond the last number given, %d: new ones would take its place", binary.BigEndian.Uint64(k), b.Sequence())
+			}
+			return b.ForEach(func(k, v []byte) error {
 				content += int64(len(k) + len(v) + elementSize)
 				r, bad := parseRecord(v)
 				size := r.size()

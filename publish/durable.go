@@ -121,9 +121,9 @@ func (d *durable) offer(msg message) (*receipt, error) {
 }
 
 // next reads the payload of an entry that lies in the file.
-func (d *durable) next() (*entry, time.Duration) {
+func (d *durable) next(backlog int) (*entry, time.Duration) {
 	for {
-		e, again := d.memory.next()
+		e, again := d.memory.next(backlog)
 		if e == nil || e.key == 0 {
 			return e, again
 		}

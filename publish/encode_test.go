@@ -282,7 +282,7 @@ func TestResultAllocatesNothing(t *testing.T) {
 		if err := p.Result(r); err != nil {
 			t.Fatal(err)
 		}
-		e, _ := p.outbox.next()
+		e, _ := p.outbox.next(backlogShare(windowMin))
 		p.outbox.ack(e)
 	}
 	put()
@@ -300,7 +300,7 @@ func BenchmarkResult(b *testing.B) {
 		if err := p.Result(r); err != nil {
 			b.Fatal(err)
 		}
-		e, _ := p.outbox.next()
+		e, _ := p.outbox.next(backlogShare(windowMin))
 		p.outbox.ack(e)
 	}
 }

@@ -26,6 +26,21 @@ type link struct {
 	conn   net.Conn
 	lost   chan error // paho has noticed the end of the connection and has stopped
 	born   time.Time
+	ack    time.Duration // that an acknowledgement takes, smoothed; 0: none came yet
+}
+
+// took notes how long an acknowledgement took.
+func (l *link) took(d time.Duration) {
+	if l.ack == 0 {
+		l.ack = d
+		return
+	}
+	l.ack += (d - l.ack) / 8
+}
+
+// window is how many messages may be on their way.
+func (l *link) window() int {
+	return min(max(windowMin, int(windowRate*l.ack.Seconds())), windowMax)
 }
 
 // connect makes one try. It ends early when ctx is cancelled.

@@ -11,10 +11,6 @@ import (
 // spare entries are kept for reuse, so that a steady stream allocates nothing.
 const maxSpare = 256
 
-// backlogWindow is how many entries of the backlog may be in flight at once. On a
-// slow link a live message waits for at most these.
-const backlogWindow = window / 4
-
 // stream is a doubly linked list of entries in order; the first ones may be in
 // flight. cursor is the first that is not, nil when all are.
 type stream struct {
@@ -171,7 +167,7 @@ func (m *memory) settle() {
 // next alternates between live and backlog, so that neither waits for the other;
 // within each, events go first. The backlog goes no faster than its rate, and
 // only a part of the window is its.
-func (m *memory) next() (*entry, time.Duration) {
+func (m *memory) next(backlog int) (*entry, time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.expire()
@@ -184,7 +180,7 @@ func (m *memory) next() (*entry, time.Duration) {
 			}
 			continue
 		}
-		if m.flying >= backlogWindow || !m.waits(&m.backlog) {
+		if m.flying >= backlog || !m.waits(&m.backlog) {
 			continue // an acknowledgement or a put comes first
 		}
 		if pause = m.pause(); pause == 0 {

@@ -84,7 +84,8 @@ func outcome(r *receipt, err error) error {
 type outbox interface {
 	// next gives the next entry to send, or nil when there is none now; then again,
 	// if not 0, is when to ask once more although nothing was put or acknowledged.
-	next() (e *entry, again time.Duration)
+	// At most backlog entries of the backlog are in flight at once.
+	next(backlog int) (e *entry, again time.Duration)
 	ack(e *entry)
 	online()
 	offline()

@@ -109,7 +109,7 @@ func modelRun(t *rapid.T, d Durability) {
 				}
 				flying = append(flying, number)
 				inFlight[number] = e
-			} else if i := slices.IndexFunc(m.items, func(x item) bool { return !x.sent }); i >= 0 && len(flying) < backlogWindow {
+			} else if i := slices.IndexFunc(m.items, func(x item) bool { return !x.sent }); i >= 0 && len(flying) < backlogShare(windowMin) {
 				t.Fatalf("nothing came, %d waits", m.items[i].n)
 			}
 		case "ack":

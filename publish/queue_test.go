@@ -107,7 +107,7 @@ const numberedSize = 6 + entryOverhead
 
 // take is next without the time to ask again.
 func (q *testQueue) take() *entry {
-	e, _ := q.next()
+	e, _ := q.next(backlogShare(windowMin))
 	return e
 }
 
@@ -363,7 +363,7 @@ func TestBacklogLeavesRoom(t *testing.T) {
 		begun := q.t
 		sent := 0
 		for sent < 200 { // the broker answers at once
-			e, again := q.next()
+			e, again := q.next(backlogShare(windowMin))
 			if e == nil {
 				if again <= 0 {
 					t.Fatal("the backlog stands still")
@@ -385,20 +385,20 @@ func TestBacklogLeavesRoom(t *testing.T) {
 		// And now the broker answers nothing.
 		q.t = q.t.Add(time.Hour)
 		flying := 0
-		for e, again := q.next(); e != nil || again > 0; e, again = q.next() {
+		for e, again := q.next(backlogShare(windowMin)); e != nil || again > 0; e, again = q.next(backlogShare(windowMin)) {
 			q.t = q.t.Add(again)
 			if e != nil {
 				flying++
 			}
 		}
-		if flying != backlogWindow {
+		if flying != backlogShare(windowMin) {
 			t.Errorf("%d of the backlog in flight", flying)
 		}
 		q.close() // at the end all that is left goes out at once
 		q.offline()
 		q.online()
 		left := 0
-		for e, _ := q.next(); e != nil; e, _ = q.next() {
+		for e, _ := q.next(backlogShare(windowMin)); e != nil; e, _ = q.next(backlogShare(windowMin)) {
 			left++
 			q.ack(e)
 		}

@@ -11,65 +11,10 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/santhosh-tekuri/jsonschema/v6"
+	"edgeagent/internal/schematest"
 )
 
-// schemas compiles docs/schemas once. They are made strict: a consumer must bear
-// unknown keys, as a later version may add some, but our own messages have none
-// that is not described.
-var schemas = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
-	files, err := filepath.Glob("../docs/schemas/*.json")
-	if err != nil {
-		return nil, err
-	}
-	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft2020)
-	c.AssertFormat()
-	out := map[string]*jsonschema.Schema{}
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			return nil, err
-		}
-		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-		if err != nil {
-			return nil, err
-		}
-		strict(doc)
-		url := "file:///" + filepath.Base(f)
-		delete(doc.(map[string]any), "$id")
-		if err = c.AddResource(url, doc); err != nil {
-			return nil, err
-		}
-		s, err := c.Compile(url)
-		if err != nil {
-			return nil, err
-		}
-		// edge.result.1.json describes "edge.result/1".
-		name := strings.TrimSuffix(filepath.Base(f), ".json")
-		i := strings.LastIndexByte(name, '.')
-		out[name[:i]+"/"+name[i+1:]] = s
-	}
-	return out, nil
-})
-
-func strict(v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		if _, ok := v["properties"].(map[string]any); ok {
-			if _, ok := v["additionalProperties"]; !ok {
-				v["additionalProperties"] = false
-			}
-		}
-		for _, e := range v {
-			strict(e)
-		}
-	case []any:
-		for _, e := range v {
-			strict(e)
-		}
-	}
-}
+var schemas = sync.OnceValues(func() (schematest.Set, error) { return schematest.Load("../docs/schemas") })
 
 // validate holds a message against the schema that it names.
 func validate(message []byte) error {
@@ -77,19 +22,7 @@ func validate(message []byte) error {
 	if err != nil {
 		return err
 	}
-	var h Header
-	if err = json.Unmarshal(message, &h); err != nil {
-		return err
-	}
-	s, ok := all[h.Schema]
-	if !ok {
-		return os.ErrNotExist
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(message))
-	if err != nil {
-		return err
-	}
-	return s.Validate(doc)
+	return all.Validate(message)
 }
 
 func TestGoldenMessagesFitTheirSchemas(t *testing.T) {

@@ -138,7 +138,7 @@ func TestNoPubackNoForgetting(t *testing.T) {
 	put(t, p, 1, 200)
 	for round := 1; round <= 3; round++ {
 		// One of the window is the retained status; afterwards all is backlog.
-		want := window - 1 + (round-1)*backlogWindow
+		want := windowMin - 1 + (round-1)*backlogShare(windowMin)
 		await(t, "a full window", func() bool { return s.publishes() == want })
 		if st := p.Stats(); st.Messages != 200 || st.Classes["results"].Acked != 0 {
 			t.Fatalf("%d of 200 messages left after %d publishes without one PUBACK", st.Messages, s.publishes())
