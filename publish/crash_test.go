@@ -320,7 +320,9 @@ func TestDoubleFault(t *testing.T) {
 	bad.start(t)
 	dir := fastDir(t)
 	v := spawn(t, bad.listener.Addr().String(), dir, "boot0")
-	await(t, "a second connection that got messages", func() bool { return bad.connections() >= 2 && bad.publishes() >= windowMin/2 && v.count.Load() > windowMax })
+	await(t, "a second connection that got messages", func() bool {
+		return bad.connections() >= 2 && bad.publishes() >= windowMin/2 && v.count.Load() > windowMax
+	})
 	ids := map[string]struct{}{}
 	for _, id := range v.kill() {
 		ids[id] = struct{}{}
