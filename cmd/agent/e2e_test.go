@@ -71,15 +71,17 @@ func needBuild(t testing.TB) {
 
 // road is one agent of a test: its folder, its process, what it says.
 type road struct {
-	t      *testing.T
-	dir    string
-	clip   string // where the config expects the clip; layClip puts it there
-	cmd    *exec.Cmd
-	began  time.Time
-	stdout transcript
-	stderr transcript
-	exited chan struct{}
-	code   int // valid once exited is closed; -1 after a signal
+	t        *testing.T
+	dir      string
+	clip     string   // where the config expects the clip; layClip puts it there
+	env      []string // beside the few variables of all
+	detached bool     // without the terminal that the test may have
+	cmd      *exec.Cmd
+	began    time.Time
+	stdout   transcript
+	stderr   transcript
+	exited   chan struct{}
+	code     int // valid once exited is closed; -1 after a signal
 }
 
 // transcript keeps what a process says.
@@ -143,6 +145,8 @@ func (r *road) start(args ...string) {
 	r.t.Helper()
 	r.cmd = exec.Command(inRepo(r.t, "bin/edge-agent"), append([]string{"run", "-c", filepath.Join(r.dir, "config.yaml"), "--print"}, args...)...)
 	r.cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.dir, "TMPDIR=" + filepath.Join(r.dir, "tmp")}
+	r.cmd.Env = append(r.cmd.Env, r.env...)
+	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: r.detached}
 	r.cmd.Stdout, r.cmd.Stderr = &r.stdout, &r.stderr
 	r.cmd.WaitDelay = 5 * time.Second
 	r.began = time.Now()

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"strings"
@@ -48,16 +49,39 @@ func (a *agent) publisherConfig() (publish.Config, error) {
 		c.Username, c.Password = brokerUser, a.writer
 		return c, nil
 	}
-	password, err := a.cfg.MQTTPassword()
-	if err != nil {
-		return c, fileCode(err)
-	}
-	c.Password = password.Reveal()
-	if !strings.HasPrefix(m.Broker, "tls:") && !strings.HasPrefix(m.Broker, "wss:") {
-		return c, nil
-	}
-	if m.TLS.Insecure {
+	if m.TLS.Insecure && secured(m.Broker) {
 		a.log.Warn("mqtt.tls.insecure: the broker's certificate is not checked, so anybody on the way can read and forge")
+	}
+	l, err := brokerLogin(a.cfg)
+	c.Password, c.TLS = l.password, l.tls
+	return c, err
+}
+
+// login is what a broker of the user's own asks for.
+type login struct {
+	password string
+	tls      *tls.Config
+}
+
+// secured says whether the scheme of a broker's URL brings TLS.
+func secured(broker string) bool {
+	return strings.HasPrefix(broker, "tls:") || strings.HasPrefix(broker, "wss:")
+}
+
+// brokerLogin reads the password and the certificates that the config names. The
+// errors carry exit codes.
+func brokerLogin(cfg *config.Config) (l login, err error) {
+	m := cfg.MQTT
+	if m.Broker == "embedded" {
+		return l, nil
+	}
+	password, err := cfg.MQTTPassword()
+	if err != nil {
+		return l, fileCode(err)
+	}
+	l.password = password.Reveal()
+	if !secured(m.Broker) {
+		return l, nil
 	}
 	t := publish.TLSConfig{Insecure: m.TLS.Insecure}
 	for _, f := range []struct {
@@ -68,16 +92,14 @@ func (a *agent) publisherConfig() (publish.Config, error) {
 		if f.p == "" {
 			continue
 		}
-		found, searched := a.cfg.Resolve(f.p)
+		found, searched := cfg.Resolve(f.p)
 		if found == "" {
-			return c, exit.Errorf(exit.NoInput, "mqtt.tls.%s: %s was not found; searched %s", f.key, f.p, strings.Join(searched, ", "))
+			return l, exit.Errorf(exit.NoInput, "mqtt.tls.%s: %s was not found; searched %s", f.key, f.p, strings.Join(searched, ", "))
 		}
 		*f.to = found
 	}
-	if c.TLS, err = t.Load(); err != nil {
-		return c, fileCode(err)
-	}
-	return c, nil
+	l.tls, err = t.Load()
+	return l, fileCode(err)
 }
 
 // class carries a class of messages over.

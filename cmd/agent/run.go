@@ -8,13 +8,12 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"syscall"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
@@ -53,7 +52,9 @@ func newRun() *cobra.Command {
 		Long: `run opens the models, cameras and the broker of a config and goes on until it is
 told to stop (Ctrl-C, SIGTERM). A camera or broker that is missing is waited for;
 a missing model or runtime ends it with an exit code. When the config has become
-wrong, the last one that worked is used ("safe mode"). The codes:
+wrong, the last one that worked is used ("safe mode"). SIGHUP, where there is no
+terminal (systemctl reload), has the config read again: a good one is applied, a
+wrong one is told and the old one goes on. The codes:
 
   65 a model, label file or golden answer is bad     71 a port is taken
   66 a model or label file is not there              77 a folder or file is not allowed
@@ -73,14 +74,15 @@ wrong, the last one that worked is used ("safe mode"). The codes:
 			if err != nil {
 				return exit.With(exit.Config, err)
 			}
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			ctx, stop := signal.NotifyContext(cmd.Context(), endings()...)
 			defer stop()
 			context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
 			var out io.Writer
 			if o.print || isatty.IsTerminal(os.Stdout.Fd()) {
 				out = cmd.OutOrStdout()
 			}
-			return runAgent(ctx, cfg, o, log, out)
+			d := &program{load: func() (*config.Config, error) { return loadConfig(cmd) }, out: out}
+			return d.run(ctx, &plan{cfg: cfg, options: o, log: log})
 		},
 	}
 	configFlag(cmd)
@@ -102,9 +104,11 @@ type agent struct {
 	metrics *metrics.Metrics
 	printer *printer
 	clock   clockWatch
-	latency *stages       // of all models
-	changed chan struct{} // something that state tells has changed
-	ready   chan struct{} // closed when all is open
+	latency *stages                // of all models
+	changed chan struct{}          // something that state tells has changed
+	ready   chan struct{}          // closed when all is open
+	reload  string                 // what has led to this agent: a plan's event
+	refused atomic.Pointer[string] // why the last reload was not taken
 
 	spawner *worker.Spawner
 	broker  *broker.Broker // nil when the broker is elsewhere
@@ -117,17 +121,25 @@ type agent struct {
 	closers []func(context.Context)
 }
 
-// runAgent is the daemon's life.
-func runAgent(ctx context.Context, cfg *config.Config, o runOptions, log *slog.Logger, out io.Writer) error {
+// newAgent makes an agent of p; run opens its parts.
+func newAgent(p *plan, out io.Writer) *agent {
 	a := &agent{
-		cfg: cfg, options: o, log: log, boot: randomID(), started: time.Now(),
-		metrics: metrics.New(metrics.Build{Version: build.Version, Commit: build.Commit}),
+		cfg: p.cfg, options: p.options, log: p.log, boot: randomID(), started: time.Now(),
+		reload: p.event, metrics: metrics.New(metrics.Build{Version: build.Version, Commit: build.Commit}),
 		printer: newPrinter(out), latency: newStages(),
 		changed: make(chan struct{}, 1), ready: make(chan struct{}),
 	}
+	if p.refused != "" {
+		a.refused.Store(&p.refused)
+	}
+	return a
+}
+
+// run is the agent's life.
+func (a *agent) run(ctx context.Context) error {
 	defer a.printer.close()
 	defer a.close()
-	log.Info("edge-agent starts", "version", build.Version, "commit", build.Commit, "agent", cfg.Agent.ID, "boot", a.boot)
+	a.log.Info("edge-agent starts", "version", build.Version, "commit", build.Commit, "agent", a.cfg.Agent.ID, "boot", a.boot)
 	a.tellSafeMode()
 	for _, open := range []func(context.Context) error{
 		a.openDataDir, a.openBroker, a.openWeb, a.openPublisher, a.openModels, a.openCameras,
@@ -141,6 +153,7 @@ func runAgent(ctx context.Context, cfg *config.Config, o runOptions, log *slog.L
 	}
 	close(a.ready)
 	a.settleConfig()
+	a.tellReload()
 	a.announce()
 	return a.serve(ctx)
 }
@@ -149,7 +162,6 @@ func runAgent(ctx context.Context, cfg *config.Config, o runOptions, log *slog.L
 // --until-end also until every recording has ended.
 func (a *agent) serve(ctx context.Context) error {
 	notify(daemon.SdNotifyReady)
-	defer notify(daemon.SdNotifyStopping)
 	stating, stop := context.WithCancel(context.WithoutCancel(ctx)) // to the last frame in hand
 	told := make(chan struct{})
 	go func() {
@@ -262,11 +274,6 @@ func (a *agent) announce() {
 	if a.web != nil {
 		a.printer.say("Page: %s", a.web.URL())
 	}
-	status := fmt.Sprintf("STATUS=%s, %s", count(len(a.cameras), "camera"), count(len(a.models), "model"))
-	if a.options.safe != nil {
-		status += ", safe mode: the config is wrong"
-	}
-	notify(status)
 }
 
 // writeAddress leaves the broker's address for scripts.
@@ -280,12 +287,6 @@ func (a *agent) writeAddress() error {
 	}
 	a.onClose(func(context.Context) { _ = os.Remove(path) })
 	return nil
-}
-
-// notify tells systemd; without it nothing happens.
-func notify(state string) {
-	// An error means a broken NOTIFY_SOCKET, which systemd notices by its own timeout.
-	_, _ = daemon.SdNotify(false, state)
 }
 
 // randomID is 64 bits in hex.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edgeagent/internal/metrics"
@@ -30,6 +31,15 @@ type sink struct {
 
 	candidate string
 	seen      int
+	stable    atomic.Pointer[string] // the label that dashboards show
+}
+
+// shown is the label that dashboards show, "" before the first.
+func (s *sink) shown() string {
+	if l := s.stable.Load(); l != nil {
+		return *l
+	}
+	return ""
 }
 
 // Result does what one result asks for. Nothing here waits.
@@ -57,6 +67,7 @@ func (s *sink) label(r *pipeline.Result) {
 		s.candidate, s.seen = best, 0
 	}
 	if s.seen++; s.seen == stableAfter {
+		s.stable.Store(&best)
 		s.client.Label(r.Camera, r.Model, r.Region, best)
 	}
 }

@@ -88,8 +88,12 @@ func (a *agent) publishStates(r *rates) {
 	if e := a.client.Stats().Disk.Error; e != "" {
 		s.Why = append(s.Why, "queue: messages of durability disk are refused: "+e)
 	}
+	if why := a.refused.Load(); why != nil {
+		s.Why = append(s.Why, *why)
+	}
 	s.Degraded = len(s.Why) > 0
 	a.client.State("state", s)
+	notify("STATUS=" + oneLine(a.statusLine(s)))
 }
 
 func (a *agent) queueState() publish.QueueState {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -220,8 +221,13 @@ func (c *Config) CameraIDs() []string { return slices.Sorted(maps.Keys(c.Cameras
 // ModelIDs gives the models in the order of their names.
 func (c *Config) ModelIDs() []string { return slices.Sorted(maps.Keys(c.Models)) }
 
+// ofService begins a path that names a credential of the service instead of a
+// file; see systemd.exec(5), LoadCredential.
+const ofService = "credential:"
+
 // Resolve finds a file that the config mentions: beside the config file, then
-// under ShareDir. When it is in neither place found is empty and searched says
+// under ShareDir. "credential:NAME" is the file that systemd laid down for the
+// service. When it is in neither place found is empty and searched says
 // where it was looked for, as full paths. An empty p gives nothing at all.
 func (c *Config) Resolve(p Path) (found string, searched []string) {
 	if p == "" {
@@ -238,6 +244,13 @@ func (c *Config) Resolve(p Path) (found string, searched []string) {
 
 // places is where Resolve looks for p.
 func (c *Config) places(p Path) []string {
+	if name, ok := strings.CutPrefix(string(p), ofService); ok {
+		dir := os.Getenv("CREDENTIALS_DIRECTORY")
+		if dir == "" {
+			dir = "/run/credentials/edge-agent.service" // for the complaint, and for root who tries
+		}
+		return []string{filepath.Join(dir, filepath.Base(name))}
+	}
 	if filepath.IsAbs(string(p)) {
 		return []string{filepath.Clean(string(p))}
 	}

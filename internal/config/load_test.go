@@ -323,6 +323,17 @@ func TestResolve(t *testing.T) {
 	if found, searched := c.Resolve(""); found != "" || searched != nil {
 		t.Errorf("%q %v", found, searched)
 	}
+	// What systemd laid down for the service, and nothing else.
+	if found, searched := c.Resolve("credential:pw"); found != "" || searched[0] != "/run/credentials/edge-agent.service/pw" {
+		t.Errorf("%q %v", found, searched)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", c.dir)
+	if found, _ := c.Resolve("credential:m.yaml"); found != filepath.Join(c.dir, "m.yaml") {
+		t.Errorf("%q", found)
+	}
+	if _, searched := c.Resolve("credential:../../etc/passwd"); searched[0] != filepath.Join(c.dir, "passwd") {
+		t.Errorf("%q", searched)
+	}
 }
 
 func TestPassword(t *testing.T) {
