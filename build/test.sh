@@ -36,6 +36,11 @@ tidy() {
 	echo "not checked: go mod tidy cannot run here ($(tail -n 1 "$cache/tidy.err"))"
 }
 
+# What some tests want and none needs: without it they are skipped, with the reason.
+test_libs() {
+	build/test-libs.sh tflite || say "the tests go on without it"
+}
+
 go_tests() {
 	go test -json -race -timeout 10m ./... | "$cache/bin/testlog" -figures "$figures.race" -again "$figures.again"
 }
@@ -61,6 +66,7 @@ boundary() {
 }
 
 step setup build/setup.sh test
+step test-libs test_libs
 step build make build
 [ ${#failed[@]} -eq 0 ] || die "'make test' failed at: ${failed[*]}"
 . build/env.sh # only now: it tells the OpenCV that set-up may just have installed

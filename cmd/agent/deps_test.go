@@ -40,11 +40,12 @@ var only = []struct {
 	{module + "/capture/opencv", []string{"capture/opencv", "cmd/capture"}},
 	{module + "/internal/config", []string{"cmd"}},
 	{module + "/internal/litert", []string{"infer", "delegates", "cmd/agent"}},
+	{module + "/internal/tflite", []string{"delegates"}},
 	{module + "/cmd", nil},
 }
 
 // standardOnly are the packages at the bottom: they import nothing else at all.
-var standardOnly = []string{"internal/pipeline", "internal/build", "internal/exit"}
+var standardOnly = []string{"internal/pipeline", "internal/build", "internal/exit", "internal/modelfile"}
 
 // under says whether p is root or stands below it.
 func under(p, root string) bool { return p == root || strings.HasPrefix(p, root+"/") }

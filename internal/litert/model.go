@@ -15,6 +15,7 @@ import (
 	"slices"
 	"unsafe"
 
+	"edgeagent/internal/modelfile"
 	"edgeagent/internal/pipeline"
 )
 
@@ -63,9 +64,9 @@ func (l *Library) CompileFile(f *os.File, o Options) (*Model, error) {
 	if l.c == nil {
 		return fail(ErrClosed)
 	}
-	size, err := checkFile(f)
+	size, err := modelfile.Check(f)
 	if err != nil {
-		return fail(err)
+		return fail(fmt.Errorf("%w: %w", ErrModel, err))
 	}
 	text, err := cpuOptions(o)
 	if err != nil {

@@ -1,4 +1,4 @@
-package litert
+package modelfile
 
 // Model files that are cut, turned or made up never reach the native parser.
 
@@ -12,7 +12,7 @@ import (
 func TestCheckModelAcceptsWholeFiles(t *testing.T) {
 	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 4}}
 	m := tiny.One(tiny.Relu, x, x)
-	if err := checkModel(bytes.NewReader(m), int64(len(m))); err != nil {
+	if err := check(bytes.NewReader(m), int64(len(m))); err != nil {
 		t.Error(err)
 	}
 }
@@ -22,7 +22,7 @@ func TestCheckModelSeesEveryTruncation(t *testing.T) {
 	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 4}}
 	m := tiny.One(tiny.Relu, x, x)
 	for n := range m {
-		if err := checkModel(bytes.NewReader(m[:n]), int64(n)); err == nil {
+		if err := check(bytes.NewReader(m[:n]), int64(n)); err == nil {
 			t.Errorf("%d of %d bytes were taken for a whole model", n, len(m))
 		}
 	}
@@ -36,7 +36,7 @@ func FuzzCheckModel(f *testing.F) {
 	f.Add([]byte("\xff\xff\xff\xffTFL3\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r := bytes.NewReader(b)
-		if err := checkModel(r, int64(len(b))); err == nil && len(b) < 16 {
+		if err := check(r, int64(len(b))); err == nil && len(b) < 16 {
 			t.Errorf("%d bytes were taken for a model", len(b))
 		}
 	})

@@ -1,9 +1,8 @@
-package litert
-
-// What can be told of a model file before native code sees it. LiteRT's C++
-// trusts the offsets in a file, so the coarse damage that users meet (a wrong
-// file, a broken download) is found here and named. Finer damage may still crash
-// the worker process that loads the model, and nothing else.
+// Package modelfile tells what can be told of a model file before native code sees
+// it. The runtimes' C++ trusts the offsets in a file, so the coarse damage that
+// users meet (a wrong file, a broken download) is found here and named. Finer
+// damage may still crash the worker process that loads the model, and nothing else.
+package modelfile
 
 import (
 	"bytes"
@@ -27,25 +26,23 @@ var strangers = []struct{ prefix, what string }{
 	{"<", "a web page or XML text: did the download fail?"},
 }
 
-// checkFile gives the size of a file that may be a whole model.
-func checkFile(f *os.File) (int64, error) {
+// Check gives the size in bytes of a file that may be a whole TFLite model, or says
+// why it cannot be one. f stays as it is.
+func Check(f *os.File) (int64, error) {
 	st, err := f.Stat()
 	if err != nil {
 		return 0, err
 	}
 	if !st.Mode().IsRegular() {
-		return 0, fmt.Errorf("%w: it is not a regular file (%s)", ErrModel, st.Mode().Type())
+		return 0, fmt.Errorf("it is not a regular file (%s)", st.Mode().Type())
 	}
-	if err := checkModel(f, st.Size()); err != nil {
-		return 0, fmt.Errorf("%w: %w", ErrModel, err)
-	}
-	return st.Size(), nil
+	return st.Size(), check(f, st.Size())
 }
 
-// checkModel says why the file of size bytes cannot be a whole TFLite model; nil
+// check says why the file of size bytes cannot be a whole TFLite model; nil
 // when nothing speaks against it. The layout is TFLite's FlatBuffers schema
 // (schema.fbs, schema version 3).
-func checkModel(r io.ReaderAt, size int64) error {
+func check(r io.ReaderAt, size int64) error {
 	head := make([]byte, 64)
 	n, err := r.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {

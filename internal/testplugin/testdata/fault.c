@@ -1,0 +1,416 @@
+// A TFLite delegate that misbehaves as its options say: the accelerator that one
+// would rather not have. It takes the last operation of a graph and runs TFLite's
+// own kernel for it, so that while nothing is wrong its answers are the CPU's bit
+// for bit; with wrap=LIBRARY it instead stands before the XNNPACK delegate of that
+// TFLite 2.9 library, which takes all it can.
+//
+// Options, all off by default; N counts the invokes of a model from 1:
+//
+//   absent=1            create gives NULL, as when the device is not there
+//   create=abort|segfault|hang|exit   what create does instead of returning
+//   fail-prepare=1      prepare fails
+//   hang-prepare=1      prepare never returns
+//   fail-invoke=N       the Nth invoke and all later ones fail
+//   wrong-from=N        from the Nth on the answers are in reverse order
+//   nan-from=N          from the Nth on the answers are NaN (floating point only)
+//   drift-from=N        from the Nth on the answers move away, a twentieth each
+//   fp16=STEPS          floating point is rounded to half, 8-bit values are up to STEPS off
+//   hang-at=N           the Nth invoke never returns
+//   abort-at=N  segfault-at=N  exit-at=N  corrupt-heap-at=N
+//   sleep-ms=MS         every invoke takes so much longer
+//   leak=BYTES          every invoke keeps so much more memory
+//   recover-after=M     after M delegates were created it has none of these faults;
+//   count-file=PATH     they are counted in this file, across processes
+//   spare-checks=K      the first K invokes of each delegate are faultless and do not count
+//   wrap=LIBRARY        see above; threads=T for it
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+// What tensorflow/lite/c/common.h of 2.9 says.
+typedef struct {
+  int size;
+  int data[];
+} int_array;
+typedef struct context context;
+typedef struct delegate delegate;
+typedef struct {
+  int type;
+  void *data;
+  int_array *dims;
+  float scale;
+  int32_t zero;
+  int allocation_type;
+  size_t bytes;
+  const void *allocation;
+  const char *name;
+  void *delegate;
+  int buffer_handle;
+  bool data_is_stale, is_variable;
+  int quantization_type;
+  void *quantization, *sparsity, *dims_signature;
+} tensor;
+typedef struct {
+  int_array *inputs, *outputs, *intermediates, *temporaries;
+  void *user_data;
+} node;
+typedef struct {
+  void *(*init)(context *, const char *, size_t);
+  void (*free)(context *, void *);
+  int (*prepare)(context *, node *);
+  int (*invoke)(context *, node *);
+  const char *(*profiling_string)(const context *, const node *);
+  int32_t builtin_code;
+  const char *custom_name;
+  int version;
+} registration;
+struct context {
+  size_t tensors_size;
+  int (*get_execution_plan)(context *, int_array **);
+  tensor *tensors;
+  void *impl;
+  void *resize_tensor;
+  void (*report_error)(context *, const char *, ...);
+  void *add_tensors;
+  int (*get_node_and_registration)(context *, int, node **, registration **);
+  int (*replace)(context *, registration, const int_array *, delegate *);
+};
+struct delegate {
+  void *data;
+  int (*prepare)(context *, delegate *);
+  void *copy_from, *copy_to, *free_handle;
+  int64_t flags;
+};
+typedef struct { // TfLiteDelegateParams
+  delegate *d;
+  int_array *nodes, *inputs, *outputs;
+} delegate_params;
+
+enum { OK = 0, ERROR = 1 };
+enum { FLOAT32 = 1, UINT8 = 3, INT8 = 9 };
+
+// One delegate a process is all that a worker makes.
+static struct {
+  bool absent, fail_prepare, hang_prepare;
+  const char *create, *wrap, *count_file;
+  long fail_invoke, wrong_from, nan_from, drift_from, hang_at, abort_at, segfault_at, exit_at, corrupt_at;
+  long fp16, sleep_ms, leak, recover_after, spare, threads;
+} o;
+static long invokes;
+static node *first; // of several kernels in one graph, the one that counts
+static void (*tell)(const char *);
+
+static void hang(void) {
+  for (;;) pause();
+}
+
+static void segfault(void) { *(volatile int *)8 = 1; }
+
+static void corrupt_heap(void) {
+  char *p[8];
+  for (int i = 0; i < 8; i++) p[i] = malloc(40);
+  for (int i = 0; i < 8; i++) memset(p[i], 'A', 72);
+  for (int i = 0; i < 8; i++) free(p[i]); // glibc notices and aborts
+}
+
+// half rounds to IEEE 754 half precision, to nearest even (11 significant bits).
+static float half(float x) {
+  int e;
+  float m = frexpf(x, &e);
+  if (!isfinite(x) || x == 0) return x;
+  int bits = e < -13 ? 11 - (-13 - e) : 11;
+  return ldexpf(nearbyintf(ldexpf(m, bits)), e - bits);
+}
+
+static size_t size_of(const tensor *t) {
+  size_t n = 1;
+  for (int i = 0; i < t->dims->size; i++) n *= (size_t)t->dims->data[i];
+  return n ? t->bytes / n : t->bytes;
+}
+
+static void reverse(char *p, size_t n, size_t size) {
+  char x[16];
+  if (size > sizeof x) return;
+  for (size_t i = 0; i < n / 2; i++) {
+    memcpy(x, p + i * size, size);
+    memcpy(p + i * size, p + (n - 1 - i) * size, size);
+    memcpy(p + (n - 1 - i) * size, x, size);
+  }
+}
+
+static int clamp(int v, int low, int high) { return v < low ? low : v > high ? high : v; }
+
+// drift mixes each value with the one at the other end.
+static void drift(tensor *t, size_t n, float k) {
+  if (k > 1) k = 1;
+  for (size_t i = 0; i < n / 2; i++) {
+    size_t j = n - 1 - i;
+    if (t->type == FLOAT32) {
+      float *p = t->data, a = p[i], b = p[j];
+      p[i] = a * (1 - k) + b * k;
+      p[j] = b * (1 - k) + a * k;
+    } else if (t->type == UINT8) {
+      uint8_t *p = t->data, a = p[i], b = p[j];
+      p[i] = (uint8_t)lrintf(a * (1 - k) + b * k);
+      p[j] = (uint8_t)lrintf(b * (1 - k) + a * k);
+    } else if (t->type == INT8) {
+      int8_t *p = t->data, a = p[i], b = p[j];
+      p[i] = (int8_t)lrintf(a * (1 - k) + b * k);
+      p[j] = (int8_t)lrintf(b * (1 - k) + a * k);
+    }
+  }
+}
+
+static void coarsen(tensor *t, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    int off = (int)(i * 2654435761u >> 16) % (int)(2 * o.fp16 + 1) - (int)o.fp16;
+    if (t->type == FLOAT32) ((float *)t->data)[i] = half(((float *)t->data)[i]);
+    if (t->type == UINT8) ((uint8_t *)t->data)[i] = (uint8_t)clamp(((uint8_t *)t->data)[i] + off, 0, 255);
+    if (t->type == INT8) ((int8_t *)t->data)[i] = (int8_t)clamp(((int8_t *)t->data)[i] + off, -128, 127);
+  }
+}
+
+// before is what happens ahead of the Nth run of a kernel.
+static int before(context *c, long n) {
+  if (o.sleep_ms) usleep((useconds_t)o.sleep_ms * 1000);
+  if (o.leak) {
+    char *p = malloc((size_t)o.leak);
+    if (p) memset(p, 1, (size_t)o.leak);
+  }
+  if (o.hang_at && n == o.hang_at) hang();
+  if (o.abort_at && n == o.abort_at) abort();
+  if (o.segfault_at && n == o.segfault_at) segfault();
+  if (o.exit_at && n == o.exit_at) exit(3);
+  if (o.corrupt_at && n == o.corrupt_at) corrupt_heap();
+  if (o.fail_invoke && n >= o.fail_invoke) {
+    c->report_error(c, "fault: invoke %d fails as it was told to", (int)n);
+    return ERROR;
+  }
+  return OK;
+}
+
+static void after(context *c, node *nd, long n) {
+  for (int i = 0; i < nd->outputs->size; i++) {
+    tensor *t = &c->tensors[nd->outputs->data[i]];
+    size_t size = size_of(t), count = size ? t->bytes / size : 0;
+    if (!t->data || !count) continue;
+    if (o.fp16) coarsen(t, count);
+    if (o.wrong_from && n >= o.wrong_from) reverse(t->data, count, size);
+    if (o.drift_from && n >= o.drift_from) drift(t, count, 0.05f * (float)(n - o.drift_from + 1));
+    if (o.nan_from && n >= o.nan_from && t->type == FLOAT32)
+      for (size_t k = 0; k < count; k++) ((float *)t->data)[k] = NAN;
+  }
+}
+
+// around runs a kernel with all that its options say.
+static int around(context *c, node *nd, int (*invoke)(context *, node *), node *with) {
+  if (!first) first = nd;
+  if (nd == first) invokes++;
+  long n = invokes - o.spare;
+  if (n <= 0) return invoke(c, with);
+  int s = nd == first ? before(c, n) : OK;
+  if (s == OK) s = invoke(c, with);
+  if (s == OK) after(c, nd, n);
+  return s;
+}
+
+// ---- The last operation of the graph, by TFLite's own kernel.
+
+typedef struct {
+  node *n;
+  registration *r;
+} original;
+
+static void *kernel_init(context *c, const char *params, size_t length) {
+  (void)length;
+  const delegate_params *p = (const void *)params;
+  original *k = calloc(1, sizeof *k);
+  if (k && c->get_node_and_registration(c, p->nodes->data[0], &k->n, &k->r) != OK) {
+    free(k);
+    k = NULL;
+  }
+  return k;
+}
+static void kernel_free(context *c, void *k) {
+  (void)c;
+  free(k);
+}
+static int kernel_prepare(context *c, node *nd) {
+  original *k = nd->user_data;
+  if (!k) return ERROR;
+  return k->r->prepare ? k->r->prepare(c, k->n) : OK;
+}
+static int kernel_invoke(context *c, node *nd) {
+  original *k = nd->user_data;
+  return around(c, nd, k->r->invoke, k->n);
+}
+
+static int take_last(context *c, delegate *d) {
+  int_array *plan;
+  if (c->get_execution_plan(c, &plan) != OK || plan->size == 0) return ERROR;
+  int_array *one = malloc(sizeof *one + sizeof(int));
+  if (!one) return ERROR;
+  one->size = 1;
+  one->data[0] = plan->data[plan->size - 1];
+  registration r = {
+      .init = kernel_init,
+      .free = kernel_free,
+      .prepare = kernel_prepare,
+      .invoke = kernel_invoke,
+      .custom_name = "Fault",
+      .version = 1,
+  };
+  int s = c->replace(c, r, one, d);
+  free(one);
+  return s;
+}
+
+// ---- XNNPACK's kernels.
+
+static void *library;
+static int (*xnnpack_prepare)(context *, delegate *);
+static int (*xnnpack_invoke)(context *, node *);
+static int (*replace)(context *, registration, const int_array *, delegate *);
+
+static int wrapped_invoke(context *c, node *nd) { return around(c, nd, xnnpack_invoke, nd); }
+
+static int wrapping_replace(context *c, registration r, const int_array *nodes, delegate *d) {
+  xnnpack_invoke = r.invoke;
+  r.invoke = wrapped_invoke;
+  return replace(c, r, nodes, d);
+}
+
+static int take_xnnpack(context *c, delegate *d) {
+  replace = c->replace;
+  c->replace = wrapping_replace;
+  int s = xnnpack_prepare(c, d);
+  c->replace = replace;
+  return s;
+}
+
+// ---- The plugin.
+
+static int prepare(context *c, delegate *d) {
+  if (o.hang_prepare) hang();
+  if (o.fail_prepare) {
+    c->report_error(c, "fault: prepare fails as it was told to");
+    return ERROR;
+  }
+  return o.wrap ? take_xnnpack(c, d) : take_last(c, d);
+}
+
+// tries counts the delegates that were created, in count-file.
+static long tries(void) {
+  long n = 0;
+  FILE *f = o.count_file ? fopen(o.count_file, "r") : NULL;
+  if (f) {
+    if (fscanf(f, "%ld", &n) != 1) n = 0;
+    fclose(f);
+  }
+  n++;
+  f = o.count_file ? fopen(o.count_file, "w") : NULL;
+  if (f) {
+    fprintf(f, "%ld\n", n);
+    fclose(f);
+  }
+  return n;
+}
+
+// read_options gives the name of one that is not known, or NULL.
+static const char *read_options(char **keys, char **values, size_t n) {
+  struct {
+    const char *key;
+    long *number;
+  } numbers[] = {
+      {"fail-invoke", &o.fail_invoke}, {"wrong-from", &o.wrong_from}, {"nan-from", &o.nan_from},
+      {"drift-from", &o.drift_from},   {"hang-at", &o.hang_at},       {"abort-at", &o.abort_at},
+      {"segfault-at", &o.segfault_at}, {"exit-at", &o.exit_at},       {"corrupt-heap-at", &o.corrupt_at},
+      {"fp16", &o.fp16},               {"sleep-ms", &o.sleep_ms},     {"leak", &o.leak},
+      {"recover-after", &o.recover_after}, {"spare-checks", &o.spare}, {"threads", &o.threads},
+  };
+  for (size_t i = 0; i < n; i++) {
+    bool known = false;
+    for (size_t k = 0; k < sizeof numbers / sizeof *numbers; k++) {
+      if (strcmp(keys[i], numbers[k].key) == 0) {
+        *numbers[k].number = atol(values[i]);
+        known = true;
+      }
+    }
+    if (known) continue;
+    if (strcmp(keys[i], "absent") == 0) o.absent = atoi(values[i]);
+    else if (strcmp(keys[i], "fail-prepare") == 0) o.fail_prepare = atoi(values[i]);
+    else if (strcmp(keys[i], "hang-prepare") == 0) o.hang_prepare = atoi(values[i]);
+    else if (strcmp(keys[i], "create") == 0) o.create = strdup(values[i]);
+    else if (strcmp(keys[i], "wrap") == 0) o.wrap = strdup(values[i]);
+    else if (strcmp(keys[i], "count-file") == 0) o.count_file = strdup(values[i]);
+    else return keys[i];
+  }
+  return NULL;
+}
+
+static delegate *make_xnnpack(void) {
+  struct {
+    int32_t threads;
+    uint32_t flags;
+    void *cache;
+  } options = {o.threads > 0 ? (int32_t)o.threads : 1, 1 | 2, NULL}; // signed and unsigned 8 bits
+  library = dlopen(o.wrap, RTLD_NOW | RTLD_LOCAL);
+  delegate *(*create)(const void *) = library ? dlsym(library, "TfLiteXNNPackDelegateCreate") : NULL;
+  delegate *d = create ? create(&options) : NULL;
+  if (!d) {
+    if (tell) tell("fault: the library to wrap has no XNNPACK delegate");
+    return NULL;
+  }
+  xnnpack_prepare = d->prepare;
+  d->prepare = prepare;
+  return d;
+}
+
+delegate *tflite_plugin_create_delegate(char **keys, char **values, size_t n, void (*error)(const char *)) {
+  memset(&o, 0, sizeof o);
+  invokes = 0;
+  first = NULL;
+  tell = error;
+  const char *unknown = read_options(keys, values, n);
+  if (unknown) {
+    char line[200];
+    snprintf(line, sizeof line, "fault: there is no option %s", unknown);
+    if (error) error(line);
+    return NULL;
+  }
+  if (o.recover_after && tries() > o.recover_after) {
+    const char *wrap = o.wrap;
+    long threads = o.threads;
+    memset(&o, 0, sizeof o);
+    o.wrap = wrap;
+    o.threads = threads;
+  }
+  if (o.absent) {
+    if (error) error("fault: there is no such device");
+    return NULL;
+  }
+  if (o.create && strcmp(o.create, "abort") == 0) abort();
+  if (o.create && strcmp(o.create, "segfault") == 0) segfault();
+  if (o.create && strcmp(o.create, "hang") == 0) hang();
+  if (o.create && strcmp(o.create, "exit") == 0) exit(3);
+  if (o.wrap) return make_xnnpack();
+  delegate *d = calloc(1, sizeof *d);
+  if (d) d->prepare = prepare;
+  return d;
+}
+
+void tflite_plugin_destroy_delegate(delegate *d) {
+  if (!library) {
+    free(d);
+    return;
+  }
+  void (*destroy)(delegate *) = dlsym(library, "TfLiteXNNPackDelegateDelete");
+  if (destroy) destroy(d);
+}
