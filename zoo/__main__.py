@@ -1,24 +1,32 @@
-"""`python -m zoo TARGET`: makes one of the repository's generated parts."""
+"""`python -m zoo TARGET`: makes one of the repository's generated parts, or a network of the zoo."""
 
 import importlib
 import sys
 
 from zoo.paths import Refused
 
-# Each module has a make(); they are imported only when asked for, since TensorFlow takes seconds to load.
+# Each module has a make(), with the rest of the command line where that is wanted; they are imported only when asked for, since TensorFlow takes seconds to load.
 TARGETS = {
     "model": "zoo.default_model",
     "clip": "zoo.clip",
     "references": "zoo.references",
+    "small": "zoo.small",
+}
+# These take arguments of their own.
+COMMANDS: dict[str, str] = {
 }
 
 
 def main() -> int:
-    if len(sys.argv) != 2 or sys.argv[1] not in TARGETS:
-        print(f"usage: python -m zoo {'|'.join(TARGETS)}", file=sys.stderr)
+    name, rest = (sys.argv + [""])[1], sys.argv[2:]
+    if name not in COMMANDS and (name not in TARGETS or rest):
+        print(f"usage: python -m zoo {'|'.join(TARGETS)}, or {'|'.join(COMMANDS)} ...", file=sys.stderr)
         return 64
     try:
-        importlib.import_module(TARGETS[sys.argv[1]]).make()
+        if name in COMMANDS:
+            importlib.import_module(COMMANDS[name]).make(rest)
+        else:
+            importlib.import_module(TARGETS[name]).make()
     except Refused as reason:
         print(f"zoo: {reason}", file=sys.stderr)
         return 66

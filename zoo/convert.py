@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 import keras
 import numpy as np
@@ -19,11 +20,15 @@ def _convert(model: keras.Model, configure: _Configure) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         archive = keras.export.ExportArchive()
         archive.track(model)
-        archive.add_endpoint("serving_default", lambda image: {"probabilities": model(image, training=False)}, [image])
+        archive.add_endpoint("serving_default", lambda image: _named(model(image, training=False)), [image])
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         configure(converter)
         return converter.convert()
+
+
+def _named(outputs: tf.Tensor | dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    return outputs if isinstance(outputs, dict) else {"probabilities": outputs}
 
 
 def to_float(model: keras.Model) -> bytes:
@@ -31,17 +36,24 @@ def to_float(model: keras.Model) -> bytes:
     return _convert(model, lambda converter: None)
 
 
-def to_int8(model: keras.Model, calibration: Iterable[np.ndarray]) -> bytes:
-    """The model with int8 weights and activations, and uint8 at its ends.
+def to_int8(
+    model: keras.Model, calibration: Iterable[np.ndarray], ends: Literal["uint8", "int8"] = "uint8", wide: bool = False
+) -> bytes:
+    """The model with int8 weights (one scale a channel) and activations, and integers at its ends.
 
-    calibration gives real-valued [h, w, c] inputs, from which the ranges of the activations are taken.
+    calibration gives real-valued [h, w, c] inputs, from which the ranges of the activations
+    are taken. wide keeps activations in 16 bits, for studies: it is slow, and float at its ends.
     """
 
     def configure(converter: tf.lite.TFLiteConverter) -> None:
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = lambda: ([x[np.newaxis].astype(np.float32)] for x in calibration)
+        if wide:
+            converter.target_spec.supported_ops = [
+                tf.lite.OpsSet.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+            ]
+            return
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        converter.inference_output_type = tf.uint8
+        converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(ends)
 
     return _convert(model, configure)

@@ -1,7 +1,7 @@
-"""Resolves requirements.in into requirements.txt: every package with its version and the sha256 of its wheel.
+"""Resolves a requirements.in into the requirements.txt beside it: every package with its version and its wheel's sha256.
 
 Run it by hand with the interpreter that the zoo is to use (Debian 12's, CPython 3.11 on
-amd64) when a pin in requirements.in changes: `python3 zoo/lock.py`.
+amd64) when a pin changes: `python3 zoo/lock.py [FOLDER]`, of zoo/ or of zoo/verify.
 """
 
 import json
@@ -16,6 +16,8 @@ ALONE = "[no dependencies]"  # marks a package of which only data files are used
 
 def resolve(lines: list[str], *options: str) -> dict[str, str]:
     """What pip would install for the requirements: "name==version" to sha256."""
+    if not lines:
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         wanted, report = Path(folder, "wanted.txt"), Path(folder, "report.json")
         wanted.write_text("\n".join(lines))
@@ -29,12 +31,13 @@ def resolve(lines: list[str], *options: str) -> dict[str, str]:
 
 
 def main() -> None:
-    lines = (HERE / "requirements.in").read_text().splitlines()
+    folder = Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else HERE
+    lines = (folder / "requirements.in").read_text().splitlines()
     alone = [line for line in lines if ALONE in line]
     found = resolve([line for line in lines if line not in alone]) | resolve(alone, "--no-deps")
     out = ["# Made by zoo/lock.py from requirements.in, for CPython 3.11 on amd64; to be installed with --no-deps."]
     out += [f"{package} --hash=sha256:{found[package]}" for package in sorted(found)]
-    (HERE / "requirements.txt").write_text("\n".join(out) + "\n")
+    (folder / "requirements.txt").write_text("\n".join(out) + "\n")
 
 
 if __name__ == "__main__":
