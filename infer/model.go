@@ -23,7 +23,9 @@ type Model struct {
 	Inputs  []pipeline.TensorInfo
 	Outputs []pipeline.TensorInfo
 	Recipe  pipeline.Recipe
-	Decoder *Classifier
+	Decoder Decoder
+	Task    string
+	Guessed bool // nobody said the task: the outputs leave no doubt
 }
 
 // NewModel fits a Spec to the tensors of its opened file. Errors are DataErrors
@@ -40,11 +42,11 @@ func NewModel(s *Spec, inputs, outputs []pipeline.TensorInfo) (*Model, error) {
 	if len(outputs) == 0 {
 		return nil, bad("model %s: no outputs", s.ID)
 	}
-	if len(outputs) > 1 {
-		return nil, bad("model %s: %d outputs (%v): a classification has one; other tasks are not decoded in this version", s.ID, len(outputs), outputs)
-	}
-	if m.Decoder, err = newClassifier(s, outputs[0]); err != nil {
+	if m.Decoder, m.Task, m.Guessed, err = newDecoder(s, m.Recipe, outputs); err != nil {
 		return nil, prefix(s.ID, err)
+	}
+	if s.Golden != nil && m.Task != Classification {
+		return nil, bad("model %s: golden answers are a classification's; this is a %s", s.ID, m.Task)
 	}
 	return m, nil
 }
@@ -191,17 +193,18 @@ func (m *Model) fromPNG(b []byte) ([]byte, error) {
 // CheckAnswer holds the answer to GoldenInput against what is known. It also
 // settles AutoOutput, which may need to see numbers.
 func (m *Model) CheckAnswer(a *pipeline.Answer, golden bool) error {
-	if len(a.Tensors) != len(m.Outputs) || len(a.Tensors[0]) != m.Outputs[0].Bytes() {
-		return bad("model %s: the answer is not of the declared shape %s", m.Spec.ID, m.Outputs[0])
+	if err := m.fits(a); err != nil {
+		return err
 	}
-	if err := m.Decoder.settle(a.Tensors[0]); err != nil {
+	if err := m.Decoder.Settle(a); err != nil {
 		return prefix(m.Spec.ID, err)
 	}
-	if !golden {
+	c, isClassifier := m.Decoder.(*Classifier)
+	if !golden || !isClassifier {
 		return nil
 	}
 	var top []pipeline.Label
-	top, err := m.Decoder.decode(top, a.Tensors[0], 1, 0)
+	top, err := c.decode(top, a.Tensors[0], 1, false)
 	if err != nil {
 		return prefix(m.Spec.ID, err)
 	}
@@ -213,6 +216,19 @@ func (m *Model) CheckAnswer(a *pipeline.Answer, golden bool) error {
 	if d := float64(top[0].Score) - g.Score; top[0].Index != g.Top1 || d > tol || d < -tol {
 		return bad("model %s: golden input %s answered %d %q %.3f, its manifest says %d %.3f ± %.3f: model file, labels or runtime are not the ones it was made with",
 			m.Spec.ID, filepath.Base(g.Path), top[0].Index, top[0].Name, top[0].Score, g.Top1, g.Score, tol)
+	}
+	return nil
+}
+
+// fits holds an answer's sizes against what the model declares.
+func (m *Model) fits(a *pipeline.Answer) error {
+	if len(a.Tensors) != len(m.Outputs) {
+		return bad("model %s: the answer has %d tensors, %d are declared", m.Spec.ID, len(a.Tensors), len(m.Outputs))
+	}
+	for i, o := range m.Outputs {
+		if len(a.Tensors[i]) != o.Bytes() {
+			return bad("model %s: the answer is not of the declared shape %s", m.Spec.ID, o)
+		}
 	}
 	return nil
 }

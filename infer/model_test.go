@@ -161,8 +161,10 @@ func TestWhatDoesNotFit(t *testing.T) {
 		"std of zero":        {Spec{Std: []float64{0}}, list(pic), list(out), "std of channel 0 is 0"},
 		"two means":          {Spec{Mean: []float64{1, 2}}, list(pic), list(out), "mean or std has 2 values"},
 		"int64 pixels":       {Spec{}, list(tensor("in", pipeline.Int64, 0, 0, 1, 8, 8, 3)), list(out), "pixels cannot be given as int64"},
-		"boxes":              {Spec{}, list(pic), list(tensor("out", pipeline.Float32, 0, 0, 1, 10, 4)), "is no classification"},
-		"two outputs":        {Spec{}, list(pic), list(out, out), "2 outputs"},
+		"boxes":              {Spec{}, list(pic), list(tensor("out", pipeline.Float32, 0, 0, 1, 10, 4)), "is not clear: say task: classification, detection"},
+		"boxes as labels":    {Spec{Task: Classification}, list(pic), list(tensor("out", pipeline.Float32, 0, 0, 1, 10, 4)), "is no classification"},
+		"two outputs":        {Spec{}, list(pic), list(out, out), "is not clear: say task"},
+		"two of one":         {Spec{Task: Classification}, list(pic), list(out, out), "2 outputs"},
 		"no outputs":         {Spec{}, list(pic), nil, "no outputs"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -198,7 +200,7 @@ func TestChecksum(t *testing.T) {
 	if err := (&Spec{File: t.TempDir()}).Check(); err == nil || !strings.Contains(err.Error(), "is a folder") {
 		t.Errorf("folder: %v", err)
 	}
-	if err := (&Spec{Task: "pose", File: path}).Check(); err == nil || !strings.Contains(err.Error(), `task "pose" is not decoded`) {
+	if err := (&Spec{Task: "poses", File: path}).Check(); err == nil || !strings.Contains(err.Error(), `task "poses" is not known; there are classification,`) {
 		t.Errorf("task: %v", err)
 	}
 }
@@ -263,11 +265,18 @@ func TestRealsPerChannel(t *testing.T) {
 
 func newTestClassifier(t testing.TB, s Spec, out pipeline.TensorInfo) *Classifier {
 	t.Helper()
-	c, err := newClassifier(&s, out)
+	d, err := newClassification(&s, pipeline.Recipe{}, []pipeline.TensorInfo{out})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return d.(*Classifier)
+}
+
+// labelsOf decodes one tensor.
+func labelsOf(c *Classifier, b []byte) ([]pipeline.Label, error) {
+	var r pipeline.Result
+	err := c.Decode(&r, pipeline.Fit{}, &pipeline.Answer{Tensors: [][]byte{b}})
+	return r.Labels, err
 }
 
 func TestTopK(t *testing.T) {
@@ -275,11 +284,12 @@ func TestTopK(t *testing.T) {
 		vals := rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "vals")
 		k := rapid.IntRange(1, 10).Draw(t, "k")
 		thr := rapid.Float32Range(0, 1).Draw(t, "threshold")
-		c, err := newClassifier(&Spec{Top: k, Threshold: thr}, tensor("o", pipeline.UInt8, 1.0/256, 0, 1, len(vals)))
+		d, err := newClassification(&Spec{Top: k, Filter: Filter{Threshold: thr}}, pipeline.Recipe{},
+			[]pipeline.TensorInfo{tensor("o", pipeline.UInt8, 1.0/256, 0, 1, len(vals))})
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := c.Decode(nil, &pipeline.Answer{Tensors: [][]byte{vals}})
+		got, err := labelsOf(d.(*Classifier), vals)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -315,23 +325,24 @@ func TestLogitsAndSettling(t *testing.T) {
 		}
 		return b
 	}
+	answer := func(b []byte) *pipeline.Answer { return &pipeline.Answer{Tensors: [][]byte{b}} }
 	out := tensor("o", pipeline.Float32, 0, 0, 1, 3)
 	c := newTestClassifier(t, Spec{}, out)
-	if err := c.settle(f32(1, 2, 3)); err != nil || c.Kind() != Logits {
+	if err := c.Settle(answer(f32(1, 2, 3))); err != nil || c.Kind() != string(Logits) {
 		t.Errorf("1 2 3 must be logits: %v %v", c.Kind(), err)
 	}
-	got, _ := c.Decode(nil, &pipeline.Answer{Tensors: [][]byte{f32(1, 2, 3)}})
+	got, _ := labelsOf(c, f32(1, 2, 3))
 	if want := math.E * math.E / (1 + math.E + math.E*math.E); math.Abs(float64(got[0].Score)-want) > 1e-6 {
 		t.Errorf("softmax %v, want %v", got[0].Score, want)
 	}
 	c = newTestClassifier(t, Spec{}, out)
-	if err := c.settle(f32(0.2, 0.5, 0.3)); err != nil || c.Kind() != Probabilities {
+	if err := c.Settle(answer(f32(0.2, 0.5, 0.3))); err != nil || c.Kind() != string(Probabilities) {
 		t.Errorf("0.2 0.5 0.3 must be probabilities: %v %v", c.Kind(), err)
 	}
-	if err := c.settle(f32(float32(math.NaN()), 0, 0)); err == nil {
+	if err := c.Settle(answer(f32(float32(math.NaN()), 0, 0))); err == nil {
 		t.Error("NaN at load was accepted")
 	}
-	_, err := c.Decode(nil, &pipeline.Answer{Tensors: [][]byte{f32(0, float32(math.Inf(1)), 0)}})
+	_, err := labelsOf(c, f32(0, float32(math.Inf(1)), 0))
 	var fe *pipeline.FrameError
 	if !errors.As(err, &fe) || fe.Reason != "not-finite" {
 		t.Errorf("infinity in a frame: %v", err)
@@ -365,8 +376,9 @@ func TestGoldenAnswers(t *testing.T) {
 func TestDecodeDoesNotAllocate(t *testing.T) {
 	c := newTestClassifier(t, Spec{}, tensor("o", pipeline.UInt8, 1.0/256, 0, 1, 1001))
 	a := &pipeline.Answer{Tensors: [][]byte{make([]byte, 1001)}}
-	dst, _ := c.Decode(nil, a)
-	if n := testing.AllocsPerRun(100, func() { dst, _ = c.Decode(dst, a) }); n != 0 {
+	var r pipeline.Result
+	_ = c.Decode(&r, pipeline.Fit{}, a)
+	if n := testing.AllocsPerRun(100, func() { _ = c.Decode(&r, pipeline.Fit{}, a) }); n != 0 {
 		t.Errorf("%v allocations a frame", n)
 	}
 }
@@ -380,10 +392,10 @@ func BenchmarkDecode(b *testing.B) {
 				out[i] = byte(i * 2654435761 >> 13)
 			}
 			a := &pipeline.Answer{Tensors: [][]byte{out}}
-			var dst []pipeline.Label
+			var r pipeline.Result
 			b.ReportAllocs()
 			for b.Loop() {
-				dst, _ = c.Decode(dst, a)
+				_ = c.Decode(&r, pipeline.Fit{}, a)
 			}
 		})
 	}

@@ -387,10 +387,10 @@ func Answer(ctx context.Context, e Engine, m *Model, f *pipeline.Frame, a *pipel
 
 // decode makes a result of a frame and its answer.
 func decode(m *Model, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result) error {
-	var err error
-	if r.Labels, err = m.Decoder.Decode(r.Labels, a); err != nil {
+	if err := m.Decoder.Decode(r, f.Fit, a); err != nil {
 		return err
 	}
+	r.Picture = pipeline.Size{Width: f.Fit.SourceWidth, Height: f.Fit.SourceHeight}
 	fillResult(r, f, a)
 	return nil
 }
@@ -403,7 +403,7 @@ func (s *Scheduler) serveTurn(l *line) {
 	l.turn = s.clock + 1/l.Weight
 }
 
-// fillResult writes identity and times; labels stand there already. The stages
+// fillResult writes identity and times; the answer stands there already. The stages
 // are differences of the same readings cut to microseconds since t0, so that they
 // add up to the total exactly.
 func fillResult(r *pipeline.Result, f *pipeline.Frame, a *pipeline.Answer) {

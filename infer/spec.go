@@ -25,9 +25,6 @@ const (
 	Logits        OutputKind = "logits"        // softmax is ours to apply
 )
 
-// Classification is the task that this version decodes.
-const Classification = "classification"
-
 // Spec is what is known of a model before it is opened: from its manifest, or
 // from the config's own keys.
 type Spec struct {
@@ -35,7 +32,7 @@ type Spec struct {
 	Name   string // as the manifest calls it; else the file's name
 	File   string // the .tflite
 	SHA256 string // of File in hex; empty: not checked
-	Task   string // empty: classification
+	Task   string // one of Tasks; empty: guessed where the outputs leave no doubt
 
 	Labels      []string // empty: numbers
 	LabelsFile  string   // where they came from, for messages
@@ -49,9 +46,14 @@ type Spec struct {
 	Pad           [3]uint8
 	Mean, Std     []float64 // per channel or one for all; real = (byte - mean) / std; empty: bytes are stored as they are
 
-	Output    OutputKind
-	Top       int     // labels a result, at most; 0 means 5
-	Threshold float32 // labels below are left out
+	Output  OutputKind
+	Top     int // labels or boxes a result, at most; 0: the task's own
+	Filter  Filter
+	Boxes   Boxes    // of a detection
+	Points  []string // names of a pose's points; empty: the 17 of COCO
+	Mask    string   // of a segmentation: "runs" (or empty) publishes the class map, "none" the shares only
+	Gallery string   // file of an embedding's known vectors; empty: none
+	Tensors string   // of raw: "json", "base64"; empty: json for up to 256 elements
 
 	Golden *Golden
 }
@@ -80,8 +82,8 @@ func bad(format string, args ...any) error { return &DataError{fmt.Errorf(format
 // Check looks at the files: they are there (an error that wraps fs.ErrNotExist or
 // fs.ErrPermission else) and they are the ones the manifest means.
 func (s *Spec) Check() error {
-	if s.Task != "" && s.Task != Classification {
-		return bad("model %s: task %q is not decoded in this version, only %s", s.ID, s.Task, Classification)
+	if _, ok := tasks[s.Task]; s.Task != "" && !ok {
+		return bad("model %s: task %q is not known; there are %s", s.ID, s.Task, strings.Join(Tasks(), ", "))
 	}
 	if err := checkSum(s.File, s.SHA256); err != nil {
 		return fmt.Errorf("model %s: %w", s.ID, err)

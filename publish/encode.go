@@ -4,7 +4,6 @@ package publish
 
 import (
 	"errors"
-	"math"
 	"strconv"
 	"time"
 	"unicode/utf8"
@@ -55,24 +54,11 @@ func appendResult(b []byte, r *pipeline.Result) ([]byte, error) {
 	b = strconv.AppendBool(b, r.ClockSynced)
 	b = append(b, `,"delegate":`...)
 	b = appendString(b, r.Delegate)
-	b = append(b, `,"labels":[`...)
-	for i := range r.Labels {
-		l := &r.Labels[i]
-		if f := float64(l.Score); math.IsNaN(f) || math.IsInf(f, 0) {
-			return b, errNotFinite
-		}
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"index":`...)
-		b = strconv.AppendInt(b, int64(l.Index), 10)
-		b = append(b, `,"label":`...)
-		b = appendString(b, l.Name)
-		b = append(b, `,"score":`...)
-		b = strconv.AppendFloat(b, float64(l.Score), 'g', -1, 32)
-		b = append(b, '}')
+	b, err := AppendAnswer(append(b, ','), r)
+	if err != nil {
+		return b, err
 	}
-	b = append(b, `],"latency_ms":{"queue":`...)
+	b = append(b, `,"latency_ms":{"queue":`...)
 	b = appendMillis(b, r.Latency.Queue)
 	b = append(b, `,"capture":`...)
 	b = appendMillis(b, r.Latency.Capture)

@@ -104,7 +104,15 @@ func TestBadModels(t *testing.T) {
 		{"unknown custom op", func(t testing.TB) string { return sharedData(t, "models/model_invoking_error.tflite") }, exit.Data, []string{"an operation that LiteRT does not have", "fake-op-double"}},
 		{"broken quantization", func(t testing.TB) string { return sharedData(t, "models/person_detect.tflite") }, exit.Data, []string{"invalid quantization parameters"}},
 		{"Edge TPU", func(t testing.TB) string { return sharedData(t, "models/mobilenet_v1_0.25_128_quant_edgetpu.tflite") }, exit.Data, []string{"compiled for the Edge TPU", "without _edgetpu"}},
-		{"detector", func(t testing.TB) string { return sharedData(t, "models/detect.tflite") }, exit.Data, []string{"4 outputs"}},
+		{"a detector as classifier", func(t testing.TB) string {
+			return made(t, "m.yaml", "schema: edge.model/1\ntask: classification\nfile: {path: "+sharedData(t, "models/detect.tflite")+"}\n")
+		}, exit.Data, []string{"4 outputs"}},
+		{"a classifier as detector", func(t testing.TB) string {
+			return made(t, "m.yaml", "schema: edge.model/1\ntask: detection\nfile: {path: "+sharedData(t, "models/vww_96_int8.tflite")+"}\n")
+		}, exit.Data, []string{"say format: efficientdet"}},
+		{"a label that is none", func(t testing.TB) string {
+			return wrongManifest(t, "golden: #", "filter: {deny: [cappucino]}\ngolden: #")
+		}, exit.Data, []string{`deny: there is no label or group "cappucino"`}},
 		{"wrong sha256", func(t testing.TB) string { return wrongManifest(t, sha256Line.FindString(manifest), zero) }, exit.Data, []string{"sha256 is ", "the manifest says 000"}},
 		{"wrong sha256 of labels", func(t testing.TB) string {
 			return wrongManifest(t, "labels.txt\n  sha256: 7", "labels.txt\n  sha256: 8")

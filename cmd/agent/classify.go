@@ -19,7 +19,6 @@ import (
 	"strings"
 	"syscall"
 	"time"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -39,8 +38,10 @@ const defaultModel = "models/efficientnet_lite0/manifest.yaml"
 // classifyOptions are classify's flags.
 type classifyOptions struct {
 	model, labels string
+	task          string
 	labelOffset   int
 	offsetGiven   bool
+	topGiven      bool
 	crop          float64
 	top, threads  int
 	library       string
@@ -52,9 +53,10 @@ func newClassify() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "classify IMAGE...",
 		Short: "Tell what is in pictures",
-		Long: `classify runs a model on pictures and prints the best labels with their scores,
-exactly as run would see them. Without --model it takes the one that comes with
-the agent (EfficientNet-Lite0, the 1000 classes of ImageNet).
+		Long: `classify runs a model on pictures and prints its answers, exactly as run would see
+them: labels with their scores, or boxes, areas, poses, vectors and tensors, by the
+model's task. Without --model it takes the one that comes with the agent
+(EfficientNet-Lite0, the 1000 classes of ImageNet).
 
 The exit code is 66 when a picture is not there, 65 when one (or the model)
 cannot be read; the other pictures are still answered.`,
@@ -68,7 +70,7 @@ cannot be read; the other pictures are still answered.`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			o.offsetGiven = cmd.Flags().Changed("label-offset")
+			o.offsetGiven, o.topGiven = cmd.Flags().Changed("label-offset"), cmd.Flags().Changed("top")
 			if err := o.check(); err != nil {
 				return usageError(cmd, err)
 			}
@@ -86,17 +88,18 @@ cannot be read; the other pictures are still answered.`,
 	f.StringVar(&o.labels, "labels", "", "label file, one label a line, for a .tflite file")
 	f.IntVar(&o.labelOffset, "label-offset", 0, "label line = output index + offset, where the two differ by a background class")
 	f.Float64Var(&o.crop, "crop", 0, "fraction of the largest centred part to look at, such as 0.875 (default: the manifest's; a .tflite alone gets the whole picture, stretched)")
-	f.IntVar(&o.top, "top", 5, "labels a picture")
+	f.StringVar(&o.task, "task", "", "of a .tflite file: "+strings.Join(infer.Tasks(), ", ")+" (default: what its outputs look like)")
+	f.IntVar(&o.top, "top", 0, "labels or boxes a picture (default: 5 labels, 100 boxes)")
 	f.IntVar(&o.threads, "threads", min(runtime.NumCPU(), 4), "CPU threads")
 	f.StringVar(&o.library, "runtime", "", "libLiteRt.so or its folder (default: beside edge-agent, then /usr/lib/edge-agent)")
-	f.BoolVar(&o.json, "json", false, "one object a line: image, labels: [{index, label, score}], latency_ms")
+	f.BoolVar(&o.json, "json", false, "one object a line: image, latency_ms, and labels: [{index, label, score}] or what else the model answers, as in result messages")
 	f.BoolVar(&o.sums, "tensor-crc32", false, "with --json also tensor_crc32, of the bytes that the model was given")
 	return cmd
 }
 
 func (o *classifyOptions) check() error {
 	switch {
-	case o.top < 1:
+	case o.top < 0 || o.topGiven && o.top < 1:
 		return fmt.Errorf("--top is %d; it must be at least 1", o.top)
 	case o.threads < 1 || o.threads > 256:
 		return fmt.Errorf("--threads is %d; it goes from 1 to 256", o.threads)
@@ -128,6 +131,9 @@ func (o *classifyOptions) spec() (*infer.Spec, error) {
 	}
 	if o.crop > 0 {
 		s.Policy, s.Crop = pipeline.Crop, o.crop
+	}
+	if o.task != "" {
+		s.Task = o.task
 	}
 	if o.labels != "" {
 		var err error
@@ -195,6 +201,9 @@ func classify(ctx context.Context, o *classifyOptions, images []string, out, err
 		return err
 	}
 	defer closeWithin(chain.Close)
+	if m.Guessed && m.Task != infer.Classification {
+		_, _ = fmt.Fprintf(errw, "edge-agent: %s: no task was given; its outputs are those of a %s\n", s.ID, m.Task)
+	}
 	a := &answering{w: w, chain: chain, m: m, tell: newTeller(o, there, out), errw: errw, bad: first}
 	if err := a.all(ctx, there); err != nil {
 		return err
@@ -339,95 +348,6 @@ func whyNot(fe *pipeline.FrameError) string {
 		return "the worker that decodes pictures died of it, or was ended because it took too long"
 	}
 	return fe.Error()
-}
-
-// teller writes answers, for people or for programs.
-type teller interface {
-	result(image string, sum uint32, r *pipeline.Result) error
-}
-
-func newTeller(o *classifyOptions, images []string, w io.Writer) teller {
-	if o.json {
-		enc := json.NewEncoder(w)
-		enc.SetEscapeHTML(false)
-		return &jsonTeller{enc, o.sums}
-	}
-	t := &tableTeller{w: w, column: len("IMAGE")}
-	for _, name := range images {
-		t.column = min(max(t.column, utf8.RuneCountInString(name)), widest)
-	}
-	return t
-}
-
-// jsonTeller writes one object a line.
-type jsonTeller struct {
-	enc  *json.Encoder
-	sums bool
-}
-
-func (t *jsonTeller) result(image string, sum uint32, r *pipeline.Result) error {
-	labels := r.Labels
-	if labels == nil {
-		labels = []pipeline.Label{}
-	}
-	crc := ""
-	if t.sums {
-		crc = fmt.Sprintf("%08x", sum)
-	}
-	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
-	l := r.Latency
-	return t.enc.Encode(struct {
-		Image   string             `json:"image"`
-		Labels  []pipeline.Label   `json:"labels"`
-		Latency map[string]float64 `json:"latency_ms"`
-		CRC     string             `json:"tensor_crc32,omitempty"`
-	}{image, labels, map[string]float64{
-		"queue": ms(l.Queue), "capture": ms(l.Capture), "preprocess": ms(l.Preprocess), "invoke": ms(l.Invoke),
-		"postprocess": ms(l.Postprocess), "total": ms(l.Total),
-	}, crc})
-}
-
-// widest is how many characters the column of the pictures' names has at most.
-const widest = 60
-
-// tableTeller writes a block of lines a picture, under one head.
-type tableTeller struct {
-	w      io.Writer
-	column int // characters for a picture's name
-	head   bool
-}
-
-func (t *tableTeller) result(image string, _ uint32, r *pipeline.Result) error {
-	var b strings.Builder
-	line := func(name, score, label, took string) {
-		l := fmt.Sprintf("%-*s  %7s  %-32s  %8s", t.column, name, score, label, took)
-		b.WriteString(strings.TrimRight(l, " ") + "\n")
-	}
-	if !t.head {
-		line("IMAGE", "SCORE", "LABEL", "INVOKE")
-		t.head = true
-	}
-	name := shorten(image, t.column)
-	took := fmt.Sprintf("%.1f ms", float64(r.Latency.Invoke)/float64(time.Millisecond))
-	for _, l := range r.Labels {
-		line(name, fmt.Sprintf("%.1f %%", 100*l.Score), l.Name, took)
-		name, took = "", ""
-	}
-	if len(r.Labels) == 0 {
-		line(name, "-", "(nothing above the threshold)", took)
-	}
-	_, err := io.WriteString(t.w, b.String())
-	return err
-}
-
-// shorten cuts the middle out of a name that has more than n characters.
-func shorten(name string, n int) string {
-	r := []rune(name)
-	if len(r) <= n {
-		return name
-	}
-	front := (n - 1) / 2
-	return string(r[:front]) + "…" + string(r[len(r)-(n-1-front):])
 }
 
 // absolute makes paths what the worker, which may stand elsewhere, can open.

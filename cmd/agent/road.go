@@ -152,7 +152,7 @@ func (a *agent) openModel(ctx context.Context, w *workshop, id string) error {
 	lm.scheduler = &infer.Scheduler{Model: m, Engine: chain, Sink: lm, Log: a.log, Synced: a.clock.Synced}
 	a.models = append(a.models, lm)
 	a.log.Info("model ready", "model", id, "file", filepath.Base(s.File), "input", m.Inputs[0].String(), "output", m.Outputs[0].String(),
-		"kind", m.Decoder.Kind(), "took_ms", time.Since(begun).Milliseconds())
+		"task", m.Task, "task_guessed", m.Guessed, "kind", m.Decoder.Kind(), "took_ms", time.Since(begun).Milliseconds())
 	return nil
 }
 

@@ -59,10 +59,7 @@ func (s *sink) Result(r *pipeline.Result) {
 
 // label publishes the best label once it has been the best for a few results.
 func (s *sink) label(r *pipeline.Result) {
-	best := ""
-	if len(r.Labels) > 0 {
-		best = r.Labels[0].Name
-	}
+	best, _ := r.Best()
 	if best != s.candidate {
 		s.candidate, s.seen = best, 0
 	}
@@ -132,9 +129,9 @@ func (p *printer) result(r *pipeline.Result) {
 	if p.w == nil {
 		return
 	}
-	label, score := "-", float32(0)
-	if len(r.Labels) > 0 {
-		label, score = r.Labels[0].Name, r.Labels[0].Score
+	label, score := r.Best()
+	if label == "" {
+		label = "-"
 	}
 	key := r.Camera + "/" + r.Model + "/" + r.Region
 	now := time.Now()

@@ -37,7 +37,12 @@ func modelSpec(cfg *config.Config, id string) (*infer.Spec, error) {
 		File: path, Task: m.Task,
 		Policy: pipeline.Policy(m.Resize), Crop: m.Crop, Interpolation: pipeline.Interpolation(m.Interpolation),
 		Colour: pipeline.Colour(m.Colour), Layout: pipeline.Layout(m.Layout), Mean: m.Mean, Std: m.Std,
-		Output: infer.OutputKind(m.Output),
+		Output: infer.OutputKind(m.Output), Boxes: infer.Boxes{Format: m.Format},
+	}
+	if m.Gallery != "" {
+		if s.Gallery, err = mustResolve(cfg, id, "gallery", m.Gallery); err != nil {
+			return nil, err
+		}
 	}
 	if m.LabelOffset != 0 {
 		s.LabelOffset = &m.LabelOffset
@@ -62,8 +67,24 @@ func finishSpec(s *infer.Spec, id string, m config.Model) (*infer.Spec, error) {
 	if m.Top > 0 {
 		s.Top = m.Top
 	}
+	f := &s.Filter
 	if m.Threshold > 0 {
-		s.Threshold = float32(m.Threshold)
+		f.Threshold = float32(m.Threshold)
+	}
+	for label, v := range m.Thresholds {
+		if f.Thresholds == nil {
+			f.Thresholds = map[string]float64{}
+		}
+		f.Thresholds[label] = v
+	}
+	if len(m.Allow) > 0 {
+		f.Allow = m.Allow
+	}
+	if len(m.Deny) > 0 {
+		f.Deny = m.Deny
+	}
+	if len(m.Groups) > 0 {
+		f.Groups = m.Groups
 	}
 	return s, fileCode(s.Check())
 }

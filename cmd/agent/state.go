@@ -110,7 +110,7 @@ func (a *agent) queueState() publish.QueueState {
 
 func (a *agent) modelState(m *model, r *rates) publish.ModelState {
 	s := publish.ModelState{
-		Model: m.id, Task: "classification", File: filepath.Base(m.spec.File), SHA256: m.spec.SHA256, Why: []string{},
+		Model: m.id, Task: m.model.Task, File: filepath.Base(m.spec.File), SHA256: m.spec.SHA256, Why: []string{},
 		Input: m.model.Inputs[0].String(), Labels: len(m.model.Decoder.Labels()), Latency: m.latency.state(),
 	}
 	for _, o := range m.model.Outputs {

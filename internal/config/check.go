@@ -224,6 +224,7 @@ func (m Model) check(p *collector, key string) {
 func (m Model) checkManifest(p *collector, key string) {
 	for _, k := range []string{
 		"labels", "label_offset", "task", "resize", "crop", "interpolation", "colour", "layout", "mean", "std", "output",
+		"format", "gallery",
 	} {
 		if p.where[key+"."+k] != nil {
 			p.key(key+"."+k, "the manifest says that already; remove it here, or replace manifest by file")
@@ -259,6 +260,9 @@ func (c *Config) checkCamera(p *collector, key string, cam Camera) {
 	}
 	if cam.Pace == "lockstep" && cam.Source.Live() {
 		p.key(key+".pace", "lockstep is for files, folders and testpattern:, for a live camera does not wait")
+	}
+	if sm := cam.Smooth; sm.Off > sm.On {
+		p.key(key+".smooth.off", "%v is above on, %v: a label would come and go at once", sm.Off, sm.On)
 	}
 	if (cam.Width == 0) != (cam.Height == 0) {
 		p.key(key, "width and height belong together; one of them is missing")

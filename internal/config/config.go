@@ -102,7 +102,7 @@ type Model struct {
 	File          Path      `yaml:"file"`
 	Labels        Path      `yaml:"labels"`
 	LabelOffset   int       `yaml:"label_offset" min:"-1000" max:"1000"`
-	Task          string    `yaml:"task" one:"classification detection segmentation pose embedding"`
+	Task          string    `yaml:"task" one:"classification detection segmentation pose embedding raw"`
 	Resize        string    `yaml:"resize" one:"stretch crop letterbox"`
 	Crop          float64   `yaml:"crop" min:"0.01" max:"1"`
 	Interpolation string    `yaml:"interpolation" one:"nearest linear area cubic"`
@@ -111,13 +111,29 @@ type Model struct {
 	Mean          []float64 `yaml:"mean"` // in pixel values 0..255; one, or one a channel
 	Std           []float64 `yaml:"std"`
 	Output        string    `yaml:"output" one:"logits probabilities"`
+	Format        string    `yaml:"format" one:"ssd ssd-anchors yolov5 yolov8 efficientdet"` // of a detection
+	Gallery       Path      `yaml:"gallery"`                                                 // of an embedding
 
 	// These hold with a manifest too.
-	Threads   int        `yaml:"threads" min:"0" max:"256"` // 0: as many as cores, at most 4
-	Top       int        `yaml:"top" min:"0" max:"1000"`    // labels in a result; 0: 5
-	Threshold float64    `yaml:"threshold"`                 // labels below it are left out
-	Delegates []Delegate `yaml:"delegates"`                 // in order of preference; the last is always cpu
+	Threads   int     `yaml:"threads" min:"0" max:"256"` // 0: as many as cores, at most 4
+	Top       int     `yaml:"top" min:"0" max:"1000"`    // labels in a result; 0: 5
+	Threshold float64 `yaml:"threshold"`                 // labels below it are left out
+	// By label, as the model's label file has it, or by group:
+	Thresholds LabelScores `yaml:"thresholds"` // instead of Threshold
+	Allow      []string    `yaml:"allow"`      // only these; empty: all
+	Deny       []string    `yaml:"deny"`       // never these
+	Groups     LabelGroups `yaml:"groups"`     // labels told under one name
+	Delegates  []Delegate  `yaml:"delegates"`  // in order of preference; the last is always cpu
 }
+
+// LabelScores and LabelGroups have keys that are no ids.
+type (
+	LabelScores map[string]float64
+	LabelGroups map[string][]string
+)
+
+func (LabelScores) anyNames() {}
+func (LabelGroups) anyNames() {}
 
 // Delegate is one way to run a model.
 type Delegate struct {
@@ -135,6 +151,19 @@ type Camera struct {
 	Weight int      `yaml:"weight" min:"1" max:"1000"` // share of a busy model, against its other cameras
 	Width  int      `yaml:"width" min:"0" max:"16384"` // asked of a V4L2 camera; 0: its own choice
 	Height int      `yaml:"height" min:"0" max:"16384"`
+	Smooth Smooth   `yaml:"smooth"`
+}
+
+// Smooth is how single answers become the label topic, which changes only when it is
+// stable.
+type Smooth struct {
+	Method string   `yaml:"method" one:"none ewma majority"`
+	Alpha  float64  `yaml:"alpha" min:"0.001" max:"1"` // ewma: weight of the newest answer
+	Window int      `yaml:"window" min:"1" max:"1000"` // majority: answers that vote
+	On     float64  `yaml:"on" min:"0" max:"1"`        // a label comes when its score reaches this
+	Off    float64  `yaml:"off" min:"0" max:"1"`       // and goes when it falls below this
+	Frames int      `yaml:"frames" min:"1" max:"10000"`
+	For    Duration `yaml:"for"` // as an alternative to frames; 0: frames alone count
 }
 
 // Runtime is the inference library.
@@ -194,7 +223,11 @@ func (m *Model) defaults() { *m = Model{} }
 // defaults fills a Camera as if its block were empty.
 func (c *Camera) defaults() {
 	*c = Camera{Source: "auto", FPS: 10, Pace: "realtime", Loop: true, Weight: 1}
+	c.Smooth.defaults()
 }
+
+// defaults fills a Smooth as if its block were empty.
+func (s *Smooth) defaults() { *s = Smooth{Method: "none", Alpha: 0.4, Window: 5, Frames: 3} }
 
 // CPUThreads is the number of threads with which m runs on its delegate d (which
 // may be the zero Delegate): the delegate's own, else the model's, else one a

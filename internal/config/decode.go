@@ -28,6 +28,9 @@ type scalar interface{ parse(string) error }
 // defaulter is a struct that is filled before it is read.
 type defaulter interface{ defaults() }
 
+// anyNames is a map whose keys are whatever the user calls things.
+type anyNames interface{ anyNames() }
+
 // decoder walks nodes and fills values.
 type decoder struct {
 	*collector
@@ -247,7 +250,8 @@ func (d *decoder) named(n *yaml.Node, v reflect.Value, key string) {
 	v.Set(reflect.MakeMap(v.Type()))
 	for _, p := range d.pairs(n, key, 0) {
 		id := p.key.Value
-		if err := CheckID(id); err != nil {
+		_, free := v.Interface().(anyNames)
+		if err := CheckID(id); err != nil && !free {
 			d.at(p.key, join(key, id), "%v", err)
 		}
 		e := reflect.New(v.Type().Elem()).Elem()

@@ -220,6 +220,9 @@ func TestDataDir(t *testing.T) {
 	}
 }
 
+// plain is Smooth where nothing is said.
+var plain = Smooth{Method: "none", Alpha: 0.4, Window: 5, Frames: 3}
+
 func TestDefaults(t *testing.T) {
 	c := mustLoad(t, small, here())
 	var want Config
@@ -227,7 +230,7 @@ func TestDefaults(t *testing.T) {
 	want.Agent.ID = "porch"
 	want.Models = map[string]Model{"objects": {Manifest: "m.yaml", Delegates: []Delegate{{Kind: "cpu"}}}}
 	want.Cameras = map[string]Camera{"front": {
-		Source: "auto", Models: []string{"objects"}, FPS: 10, Pace: "realtime", Loop: true, Weight: 1,
+		Source: "auto", Models: []string{"objects"}, FPS: 10, Pace: "realtime", Loop: true, Weight: 1, Smooth: plain,
 	}}
 	if diff := cmp.Diff(&want, c, cmp.AllowUnexported(Secret{}), cmp.FilterPath(func(p cmp.Path) bool {
 		return p.String() == "dir" || p.String() == "file" || p.String() == "text"
@@ -397,8 +400,8 @@ func TestOverrides(t *testing.T) {
 		t.Errorf("data_dir %s, want %s: a flag is meant from where the user stands", got, want)
 	}
 	want := map[string]Camera{
-		"front":     {Source: Source(filepath.Join(here, "clip.mp4")), Models: []string{"a"}, FPS: 3, Pace: "realtime", Weight: 1},
-		"back-door": {Source: "rtsp://h/?a=b", Models: []string{"a", "b"}, FPS: 7.5, Pace: "realtime", Loop: true, Weight: 1},
+		"front":     {Source: Source(filepath.Join(here, "clip.mp4")), Models: []string{"a"}, FPS: 3, Pace: "realtime", Weight: 1, Smooth: plain},
+		"back-door": {Source: "rtsp://h/?a=b", Models: []string{"a", "b"}, FPS: 7.5, Pace: "realtime", Loop: true, Weight: 1, Smooth: plain},
 	}
 	if diff := cmp.Diff(want, c.Cameras); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)

@@ -13,7 +13,6 @@ var notYet = map[string]bool{
 	"cameras.*.regions":                  true,
 	"cameras.*.mask":                     true,
 	"cameras.*.motion":                   true,
-	"cameras.*.smooth":                   true,
 	"cameras.*.snapshot":                 true,
 	"models.*.order":                     true,
 	"models.*.check_every":               true,
@@ -26,10 +25,6 @@ var notYet = map[string]bool{
 	"models.*.delegates.*.kind=gpu":      true,
 	"models.*.delegates.*.kind=edgetpu":  true,
 	"models.*.delegates.*.kind=external": true,
-	"models.*.task=detection":            true,
-	"models.*.task=segmentation":         true,
-	"models.*.task=pose":                 true,
-	"models.*.task=embedding":            true,
 	"cameras.*.source=csi":               true,
 }
 

@@ -49,6 +49,8 @@ func walk(t reflect.Type, l leaf, visit func(leaf)) {
 				walk(f.Type, leaf{join(l.key, name), l.inList}, visit)
 			}
 		}
+	case t.Kind() == reflect.Map && t.Implements(reflect.TypeFor[anyNames]()): // no variable can be named after them
+		visit(leaf{l.key, true})
 	case t.Kind() == reflect.Map:
 		walk(t.Elem(), leaf{l.key + ".*", l.inList}, visit)
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:

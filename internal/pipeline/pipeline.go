@@ -125,14 +125,21 @@ type Latency struct {
 }
 
 // Result is what a model said of one frame (and region). It keeps nothing of the
-// frame's memory. A sink that keeps it past the call copies Labels.
+// frame's memory. A sink that keeps it past the call copies its slices.
 type Result struct {
 	Camera, Model, Region string
 	Seq                   uint64
 	Time                  time.Time // wall clock at capture
 	ClockSynced           bool
 	Delegate              string
+	Picture               Size    // of the frame, to which pixels refer
+	Kind                  Kind    // which of the following is the answer
 	Labels                []Label // by falling score; empty when nothing reached the threshold
+	Boxes                 []Box   // by falling score
+	Mask                  Mask
+	Poses                 []Pose
+	Embedding             Embedding
+	Tensors               []RawTensor
 	Latency               Latency
 	Invoked               time.Duration // the worker's own figure for the invoke
 	FrameAge              time.Duration // just before encoding, since capture
