@@ -136,7 +136,7 @@ func TestBadModels(t *testing.T) {
 		{"no YAML", func(t testing.TB) string { return made(t, "m.yaml", "[broken") }, exit.Data, []string{"manifest"}},
 		{"empty manifest", func(t testing.TB) string { return made(t, "m.yaml", "") }, exit.Data, []string{"the file is empty"}},
 		{"wrong word", func(t testing.TB) string { return wrongManifest(t, "resize: crop", "resize: squash") }, exit.Data, []string{`input.resize is "squash"`, "stretch"}},
-		{"another task", func(t testing.TB) string { return wrongManifest(t, "task: classification", "task: poetry") }, exit.Data, []string{`task "poetry"`}},
+		{"another task", func(t testing.TB) string { return wrongManifest(t, "task: classification", "task: poetry") }, exit.Data, []string{`task is "poetry", it must be one of classification`}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
