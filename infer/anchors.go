@@ -290,7 +290,7 @@ func (p *part) load(a *pipeline.Answer) error {
 		return nil
 	}
 	if !finite(p.info, a.Tensors[p.out]) {
-		return notFinite
+		return errNotFinite
 	}
 	p.vals = reals(p.vals, p.info, a.Tensors[p.out])
 	return nil

@@ -103,7 +103,7 @@ func (c *Classifier) Decode(r *pipeline.Result, _ pipeline.Fit, a *pipeline.Answ
 // decode reads the best labels, those that the filter does not want left out.
 func (c *Classifier) decode(dst []pipeline.Label, b []byte, top int, filter bool) ([]pipeline.Label, error) {
 	if !finite(c.out, b) {
-		return dst[:0], notFinite
+		return dst[:0], errNotFinite
 	}
 	c.values = reals(c.values, c.out, b)
 	largest, sum := c.spread()

@@ -93,7 +93,6 @@ type embedder struct {
 	of      []int // by vector of the gallery: index of its label
 	least   float32
 	top     int
-	values  []float32
 	best    []float32 // by label
 }
 
@@ -144,7 +143,7 @@ func (e *embedder) Kind() string { return fmt.Sprintf("gallery of %d", len(e.gal
 // (by the cosine) that reach the threshold.
 func (e *embedder) Decode(r *pipeline.Result, _ pipeline.Fit, a *pipeline.Answer) error {
 	if !finite(e.out, a.Tensors[0]) {
-		return notFinite
+		return errNotFinite
 	}
 	r.Kind = pipeline.KindEmbedding
 	v := reals(r.Embedding.Vector, e.out, a.Tensors[0])

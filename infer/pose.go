@@ -78,7 +78,7 @@ func (p *poser) Kind() string {
 // Decode writes the bodies whose mean score reaches the threshold, in the model's order.
 func (p *poser) Decode(r *pipeline.Result, fit pipeline.Fit, a *pipeline.Answer) error {
 	if !finite(p.out, a.Tensors[0]) {
-		return notFinite
+		return errNotFinite
 	}
 	p.values = reals(p.values, p.out, a.Tensors[0])
 	r.Kind = pipeline.KindPose

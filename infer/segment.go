@@ -105,7 +105,7 @@ func (g *segmenter) Kind() string {
 func (g *segmenter) Decode(r *pipeline.Result, fit pipeline.Fit, a *pipeline.Answer) error {
 	b := a.Tensors[0]
 	if !finite(g.out, b) {
-		return notFinite
+		return errNotFinite
 	}
 	r.Kind = pipeline.KindMask
 	m := &r.Mask

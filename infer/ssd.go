@@ -137,7 +137,7 @@ func (r *ssd) read(d *detector, a *pipeline.Answer) error {
 		score, class := float(scores, i), float(classes, i)
 		y0, x0, y1, x1 := float(boxes, 4*i), float(boxes, 4*i+1), float(boxes, 4*i+2), float(boxes, 4*i+3)
 		if sum := score + class + y0 + x0 + y1 + x1; math.IsNaN(float64(sum)) || math.IsInf(float64(sum), 0) {
-			return notFinite
+			return errNotFinite
 		}
 		k := int(class)
 		if class < 0 || k >= len(d.classes.least) || score < d.classes.least[k] {

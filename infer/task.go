@@ -97,5 +97,5 @@ func one(task string, outs []pipeline.TensorInfo) (pipeline.TensorInfo, error) {
 	return outs[0], nil
 }
 
-// notFinite is the failure of a frame whose answer holds NaN or infinity.
-var notFinite = &pipeline.FrameError{Reason: "not-finite"}
+// errNotFinite is the failure of a frame whose answer holds NaN or infinity.
+var errNotFinite = &pipeline.FrameError{Reason: "not-finite"}

@@ -134,7 +134,7 @@ func (y *yolo) read(d *detector, a *pipeline.Answer) error {
 	b := a.Tensors[0]
 	if y.bytes == nil {
 		if !finite(y.out, b) {
-			return notFinite
+			return errNotFinite
 		}
 		y.values = reals(y.values, y.out, b)
 	}

@@ -126,11 +126,11 @@ type Model struct {
 	Delegates  []Delegate  `yaml:"delegates"`  // in order of preference; the last is always cpu
 }
 
-// LabelScores and LabelGroups have keys that are no ids.
-type (
-	LabelScores map[string]float64
-	LabelGroups map[string][]string
-)
+// LabelScores has a score for each label.
+type LabelScores map[string]float64
+
+// LabelGroups has the labels of each group.
+type LabelGroups map[string][]string
 
 func (LabelScores) anyNames() {}
 func (LabelGroups) anyNames() {}
