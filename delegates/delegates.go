@@ -54,6 +54,7 @@ type Config struct {
 	File      string     // the .tflite
 	Library   *Library   // the LiteRT runtime; the caller's, open as long as the chain
 	TFLite    *Library   // likewise the TFLite C library, for delegates that are TFLite plugins; nil: there is none
+	NoTFLite  error      // why TFLite is nil
 	Delegates []Delegate // in order of preference; cpu is appended when it is not named
 	Start     Start
 	Spec      worker.Spec // Binary, Args, Env and Build of the workers; the rest is filled in

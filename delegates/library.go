@@ -38,14 +38,55 @@ func FindLibrary(configured string) (path string, searched []string, err error) 
 	default:
 		searched = []string{configured}
 	}
-	for _, p := range searched {
-		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
-			return p, searched, nil
-		}
+	if path = existing(searched); path != "" {
+		return path, searched, nil
 	}
 	return "", searched, exit.Errorf(exit.Unavailable,
 		"the LiteRT runtime %s was not found at %s: install the package edge-agent-runtime, or run 'make runtime' in a checkout",
 		libraryName, strings.Join(searched, ", "))
+}
+
+// existing is the first of these paths that is a file; "" when none is.
+func existing(paths []string) string {
+	for _, p := range paths {
+		if st, err := os.Stat(p); err == nil && st.Mode().IsRegular() {
+			return p
+		}
+	}
+	return ""
+}
+
+// The files that may be a TFLite C library: its own name, and the release of LiteRT
+// for arm64 that exports the same functions.
+var tfliteNames = []string{"libtensorflowlite_c.so", "libLiteRt.so"}
+
+// FindTFLite looks for the TFLite C library as FindLibrary does for the runtime: in
+// a folder tflite beside the running binary, then in /usr/lib/edge-agent/tflite.
+func FindTFLite(configured string) (path string, searched []string, err error) {
+	folders := []string{configured}
+	switch {
+	case configured == "":
+		folders = nil
+		if exe, err := os.Executable(); err == nil {
+			if real, err := filepath.EvalSymlinks(exe); err == nil {
+				exe = real
+			}
+			folders = append(folders, filepath.Join(filepath.Dir(exe), "tflite"))
+		}
+		folders = append(folders, filepath.Join(packaged, "tflite"))
+	case !isFolder(configured):
+		searched, folders = []string{configured}, nil
+	}
+	for _, f := range folders {
+		for _, n := range tfliteNames {
+			searched = append(searched, filepath.Join(f, n))
+		}
+	}
+	if path = existing(searched); path != "" {
+		return path, searched, nil
+	}
+	return "", searched, exit.Errorf(exit.Unavailable, "it runs in a TFLite C library, and none was found at %s: put one there, or name it by runtime.tflite",
+		strings.Join(searched, ", "))
 }
 
 func isFolder(p string) bool {
@@ -66,9 +107,22 @@ func OpenLibrary(configured string) (*Library, error) {
 	if err != nil {
 		return nil, err
 	}
+	return openLibrary(path, "the LiteRT runtime")
+}
+
+// OpenTFLite finds and opens the TFLite C library. The error carries an exit code.
+func OpenTFLite(configured string) (*Library, error) {
+	path, _, err := FindTFLite(configured)
+	if err != nil {
+		return nil, err
+	}
+	return openLibrary(path, "the TFLite C library")
+}
+
+func openLibrary(path, what string) (*Library, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return nil, fileError("the LiteRT runtime", exit.Unavailable, err)
+		return nil, fileError(what, exit.Unavailable, err)
 	}
 	return &Library{Path: path, file: f}, nil
 }

@@ -57,3 +57,23 @@ func TestFindLibrary(t *testing.T) {
 		})
 	}
 }
+
+func TestFindTFLite(t *testing.T) {
+	dir := t.TempDir()
+	if _, searched, err := FindTFLite(dir); err == nil || len(searched) != 2 || !strings.Contains(err.Error(), searched[1]) || exit.Code(err) != exit.Unavailable {
+		t.Errorf("an empty folder: %q, %v", searched, err)
+	}
+	lib := filepath.Join(dir, "libLiteRt.so")
+	if err := os.WriteFile(lib, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, configured := range []string{dir, lib} {
+		if path, _, err := FindTFLite(configured); path != lib || err != nil {
+			t.Errorf("%s: %q, %v", configured, path, err)
+		}
+	}
+	_, searched, _ := FindTFLite("")
+	if len(searched) != 4 || searched[2] != "/usr/lib/edge-agent/tflite/libtensorflowlite_c.so" {
+		t.Errorf("searched %q", searched)
+	}
+}

@@ -57,15 +57,15 @@ type session struct {
 // start starts a worker and has it open the model. An error carries an exit code.
 func (m *member) start(ctx context.Context) (*session, error) {
 	c, k := &m.c.cfg, kinds[m.cfg.Kind]
-	lib := k.library(c)
-	if lib == nil {
-		return nil, exit.With(exit.Unavailable, &worker.Failure{Kind: engine.FailAbsent, Text: "the library that runs it is not installed"})
+	lib, err := k.library(c, m.cfg)
+	if err != nil {
+		return nil, exit.With(exit.Unavailable, &worker.Failure{Kind: engine.FailAbsent, Text: err.Error()})
 	}
 	model, path := m.c.file, c.File
 	if m.cfg.File != "" {
-		f, err := os.Open(m.cfg.File)
-		if err != nil {
-			return nil, fileError("the file of delegate "+m.name, exit.NoInput, err)
+		f, openErr := os.Open(m.cfg.File)
+		if openErr != nil {
+			return nil, fileError("the file of delegate "+m.name, exit.NoInput, openErr)
 		}
 		defer func() { _ = f.Close() }()
 		model, path = f, m.cfg.File

@@ -48,10 +48,14 @@ type workshop struct {
 	spawner *worker.Spawner
 	self    *worker.Binary
 	library *delegates.Library
+
+	tflite   *delegates.Library // nil: there is none
+	noTFLite error              // why
 }
 
-// openWorkshop opens the runtime library and the agent's own binary.
-func openWorkshop(library string) (*workshop, error) {
+// openWorkshop opens the runtime libraries and the agent's own binary. Only
+// delegates that are TFLite plugins need the second.
+func openWorkshop(library, tflite string) (*workshop, error) {
 	lib, err := delegates.OpenLibrary(library)
 	if err != nil {
 		return nil, err
@@ -61,19 +65,24 @@ func openWorkshop(library string) (*workshop, error) {
 		_ = lib.Close()
 		return nil, exit.With(exit.OS, err)
 	}
-	return &workshop{spawner: worker.NewSpawner(), self: self, library: lib}, nil
+	w := &workshop{spawner: worker.NewSpawner(), self: self, library: lib}
+	w.tflite, w.noTFLite = delegates.OpenTFLite(tflite)
+	return w, nil
 }
 
 func (w *workshop) close() {
 	w.spawner.Close()
 	_ = w.self.Close()
 	_ = w.library.Close()
+	if w.tflite != nil {
+		_ = w.tflite.Close()
+	}
 }
 
 // chainConfig is for a model with these delegates.
 func (w *workshop) chainConfig(s *infer.Spec, ds []delegates.Delegate) delegates.Config {
 	return delegates.Config{
-		Model: s.ID, File: s.File, Library: w.library, Delegates: ds, Start: w.spawner.Start,
+		Model: s.ID, File: s.File, Library: w.library, TFLite: w.tflite, NoTFLite: w.noTFLite, Delegates: ds, Start: w.spawner.Start,
 		Spec: worker.Spec{Binary: w.self, Args: []string{"infer"}, Build: build.ID()},
 	}
 }
@@ -113,7 +122,7 @@ func checkModel(ctx context.Context, s *infer.Spec, chain *delegates.Chain) (*in
 
 // openModels opens every model of the config.
 func (a *agent) openModels(ctx context.Context) error {
-	w, err := openWorkshop(a.resolved(a.cfg.Runtime.Library))
+	w, err := openWorkshop(a.resolved(a.cfg.Runtime.Library), a.resolved(a.cfg.Runtime.TFLite))
 	if err != nil {
 		return err
 	}

@@ -7,12 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 
 	"edgeagent/internal/litert"
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/tflite"
 	"edgeagent/internal/worker"
 )
 
@@ -31,7 +30,7 @@ func Main(parent int, build string) error {
 
 // Serve is Main without the process: it answers c's daemon until that says goodbye.
 func Serve(c *worker.Child, g *worker.Greeting) error {
-	h := &handler{child: c, areas: c.Areas(), bindings: map[slotKey]*litert.Binding{}}
+	h := &handler{child: c, areas: c.Areas(), bindings: map[slotKey]binding{}}
 	defer h.close()
 	return c.Serve(g, h)
 }
@@ -43,19 +42,19 @@ type slotKey struct {
 	out        uint32
 }
 
-// handler is the state of one worker: one library, one model.
+// handler is the state of one worker: one model on one delegate.
 type handler struct {
 	child *worker.Child
 	areas *worker.Areas
 
-	library *litert.Library
-	model   *litert.Model
+	opened  bool // or tried to
+	model   model
 	inputs  []pipeline.TensorInfo
 	outputs []pipeline.TensorInfo
 
 	out      *worker.Area // the output pool
 	views    []uint16     // all attached pools
-	bindings map[slotKey]*litert.Binding
+	bindings map[slotKey]binding
 }
 
 // Handle does one request.
@@ -93,36 +92,22 @@ func (h *handler) load(r *worker.Request) (*OpenReply, error) {
 	if err := r.Decode(&q); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRequest, err)
 	}
-	if len(r.Files) != 2 || h.library != nil {
+	if len(r.Files) != 2 || h.opened {
 		return nil, fmt.Errorf("%w: open comes once, with library and model", errRequest)
 	}
-	lib, err := litert.Open("/proc/self/fd/" + strconv.Itoa(int(r.Files[0].Fd())))
-	if err != nil {
-		var e *litert.Error
-		if errors.As(err, &e) {
-			e.Path = q.Library // the name that people know
-		}
-		return nil, err
+	open, known := doors[q.Delegate]
+	if !known {
+		return nil, fmt.Errorf("%w: an infer worker does not know %q delegates", errRequest, q.Delegate)
 	}
-	h.library = lib
-	// From here on the library reads what others made: into the cage first. The
-	// model needs no path, for it is open already.
-	cage := h.child.Restrict(caging(q))
-	h.model, err = lib.CompileFile(r.Files[1], litert.Options{Threads: q.Threads, Name: q.Model, WeightCache: q.WeightCache})
+	h.opened = true
+	reply := new(OpenReply)
+	m, err := open(&opening{OpenRequest: q, library: r.Files[0], model: r.Files[1], restrict: h.child.Restrict, reply: reply})
 	if err != nil {
 		return nil, err
 	}
-	h.inputs, h.outputs = h.model.Inputs(), h.model.Outputs()
-	return &OpenReply{Version: litert.Version, Inputs: h.inputs, Outputs: h.outputs, Cage: cage}, nil
-}
-
-// caging is what an infer worker on the CPU still may reach.
-func caging(q OpenRequest) worker.Caging {
-	var c worker.Caging
-	if q.WeightCache != "" {
-		c.Write = []string{filepath.Dir(q.WeightCache)}
-	}
-	return c
+	h.model, h.inputs, h.outputs = m, m.Inputs(), m.Outputs()
+	reply.Inputs, reply.Outputs = h.inputs, h.outputs
+	return reply, nil
 }
 
 // failKind is the word for the daemon.
@@ -130,9 +115,12 @@ func failKind(err error) string {
 	switch {
 	case errors.Is(err, errRequest):
 		return FailRequest
-	case errors.Is(err, litert.ErrLibrary), errors.Is(err, litert.ErrVersion), errors.Is(err, litert.ErrUnsupported):
+	case errors.Is(err, litert.ErrLibrary), errors.Is(err, litert.ErrVersion), errors.Is(err, litert.ErrUnsupported),
+		errors.Is(err, tflite.ErrLibrary), errors.Is(err, tflite.ErrUnsupported):
 		return FailLibrary
-	case errors.Is(err, litert.ErrInvoke):
+	case errors.Is(err, tflite.ErrPlugin), errors.Is(err, tflite.ErrAbsent):
+		return FailAbsent
+	case errors.Is(err, litert.ErrInvoke), errors.Is(err, tflite.ErrInvoke):
 		return FailInvoke
 	}
 	return FailModel
@@ -199,7 +187,7 @@ func (h *handler) invoke(r *worker.Request) {
 		return
 	}
 	start := pipeline.Now()
-	err = h.model.Run(b)
+	err = b.Run()
 	took := pipeline.Now() - start
 	if err != nil {
 		r.Fail(failKind(err), err)
@@ -209,7 +197,7 @@ func (h *handler) invoke(r *worker.Request) {
 }
 
 // binding is made when a slot is first used, and kept.
-func (h *handler) binding(k slotKey) (*litert.Binding, error) {
+func (h *handler) binding(k slotKey) (binding, error) {
 	if b := h.bindings[k]; b != nil {
 		return b, nil
 	}
@@ -238,10 +226,7 @@ func (h *handler) binding(k slotKey) (*litert.Binding, error) {
 // of its own it runs after the daemon's goodbye only.
 func (h *handler) close() {
 	if h.model != nil {
-		_ = h.model.Close() // and its bindings
-	}
-	if h.library != nil {
-		_ = h.library.Close()
+		_ = h.model.Close() // and all beneath it
 	}
 	for _, v := range h.views {
 		_ = h.areas.Detach(&worker.Request{Message: worker.Message{View: v}})

@@ -37,7 +37,8 @@ type OpenRequest struct {
 
 // OpenReply is the body of Opened.
 type OpenReply struct {
-	Version string                `json:"version"` // of the runtime
+	Version string                `json:"version"`         // of the runtime
+	Takes   string                `json:"takes,omitempty"` // what of the model the delegate runs, in words; "" is all or unknown
 	Inputs  []pipeline.TensorInfo `json:"inputs"`
 	Outputs []pipeline.TensorInfo `json:"outputs"`
 	Cage    worker.Cage           `json:"cage"`

@@ -169,6 +169,9 @@ type Smooth struct {
 // Runtime is the inference library.
 type Runtime struct {
 	Library Path `yaml:"library"` // libLiteRt.so; empty: searched beside the agent, then in /usr/lib/edge-agent
+	// TFLite is a TFLite C library, for delegates that are TFLite plugins; empty:
+	// searched in the folder tflite beside the agent, then in /usr/lib/edge-agent.
+	TFLite Path `yaml:"tflite"`
 	// WorkerMemory is the resident memory above which a worker is replaced, between
 	// two frames; 0: half of the machine's (WorkerLimit).
 	WorkerMemory Size `yaml:"worker_memory"`

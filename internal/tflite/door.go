@@ -152,10 +152,10 @@ func (d *Delegate) Delegated() (taken, of int, ok bool) {
 	return int(t), int(o), t >= 0
 }
 
-// Close gives the delegate back; twice is harmless. A model that it runs must be
+// Close gives the delegate back; twice is harmless, and on nil. A model that it runs must be
 // closed before.
 func (d *Delegate) Close() error {
-	if d.c == nil {
+	if d == nil || d.c == nil {
 		return nil
 	}
 	if d.users > 0 {
