@@ -77,6 +77,7 @@ go build -o "$cache/bin/testlog" ./build/testlog
 step tests go_tests
 step without-race without_race
 step boundary boundary
+step boot build/test-boot.sh installed watchdog
 if [ "$(this_arch)" != arm64 ]; then
 	step arm64 make arm64
 fi

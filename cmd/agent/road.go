@@ -161,8 +161,16 @@ func (a *agent) openModel(ctx context.Context, w *workshop, id string) error {
 	lm.scheduler = &infer.Scheduler{Model: m, Engine: chain, Sink: lm, Log: a.log, Synced: a.clock.Synced}
 	a.models = append(a.models, lm)
 	a.log.Info("model ready", "model", id, "file", filepath.Base(s.File), "input", m.Inputs[0].String(), "output", m.Outputs[0].String(),
-		"task", m.Task, "task_guessed", m.Guessed, "kind", m.Decoder.Kind(), "took_ms", time.Since(begun).Milliseconds())
+		"task", m.Task, "task_guessed", m.Guessed, "kind", m.Decoder.Kind(), "cage", cageOf(chain), "took_ms", time.Since(begun).Milliseconds())
 	return nil
+}
+
+// cageOf tells what holds the worker of a model that has just been opened.
+func cageOf(c *delegates.Chain) string {
+	if s := c.State(); len(s) > 0 {
+		return s[len(s)-1].Cage.String() // cpu's
+	}
+	return "none"
 }
 
 // Result is the model's sink: it keeps the percentiles and finds the camera's sink.
