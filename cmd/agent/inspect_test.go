@@ -1,0 +1,95 @@
+package main
+
+// inspect, the real binary: what it prints, writes and refuses.
+
+import (
+	"encoding/json"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"edgeagent/internal/exit"
+)
+
+const inspectedModel = "models/efficientnet_lite0/efficientnet_lite0_int8.tflite"
+
+func TestInspect(t *testing.T) {
+	o := tool(t, "inspect", inRepo(t, inspectedModel))
+	for _, want := range []string{"looks like  EfficientNet", "4,631,000 parameters", "385,187,552 MACs", "edgetpu  could take 63 of 63 layers"} {
+		if !strings.Contains(o.stdout, want) {
+			t.Errorf("the table does not say %q", want)
+		}
+	}
+	if o.code != 0 || o.stderr != "" {
+		t.Errorf("exit %d, %s", o.code, o.stderr)
+	}
+	var r struct{ Layers []struct{ Op string } }
+	if o = tool(t, "inspect", "--json", inRepo(t, inspectedModel)); json.Unmarshal([]byte(o.stdout), &r) != nil || len(r.Layers) != 63 {
+		t.Errorf("--json tells of %d layers", len(r.Layers))
+	}
+}
+
+func TestInspectWrites(t *testing.T) {
+	dir := t.TempDir()
+	page, picture := filepath.Join(dir, "model.html"), filepath.Join(dir, "filters.png")
+	o := tool(t, "inspect", inRepo(t, inspectedModel), "--html", page, "--filters", picture)
+	if o.code != 0 || o.stdout != "written: "+page+"\nwritten: "+picture+"\n" {
+		t.Fatalf("exit %d: %s%s", o.code, o.stdout, o.stderr)
+	}
+	if b, err := os.ReadFile(page); err != nil || !strings.HasSuffix(string(b), "</html>\n") {
+		t.Errorf("the page is not whole: %v", err)
+	}
+	f, err := os.Open(picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	if _, err := png.Decode(f); err != nil {
+		t.Error(err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".edge-agent-*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestInspectBadInput(t *testing.T) {
+	dir := t.TempDir()
+	whole, err := os.ReadFile(inRepo(t, inspectedModel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := func(name string, b []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	for _, c := range []struct {
+		name string
+		args []string
+		code int
+		want string
+	}{
+		{"nothing", nil, exit.Usage, "name one model"},
+		{"two", []string{"a.tflite", "b.tflite"}, exit.Usage, "name one model"},
+		{"missing", []string{filepath.Join(dir, "none.tflite")}, exit.NoInput, "no such file"},
+		{"folder", []string{dir}, exit.Data, "not a regular file"},
+		{"empty", []string{file("empty.tflite", nil)}, exit.Data, "lacks the mark TFL3"},
+		{"a JPEG", []string{file("jpeg.tflite", []byte("\xff\xd8\xff\xe0 and so on"))}, exit.Data, "lacks the mark TFL3"},
+		{"half", []string{file("half.tflite", whole[:len(whole)/2])}, exit.Data, "past the file's end"},
+		{"no room for the page", []string{inRepo(t, inspectedModel), "--html", filepath.Join(dir, "no", "such", "folder.html")}, exit.IO, "no such file"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := tool(t, append([]string{"inspect"}, c.args...)...)
+			if o.code != c.code || !strings.Contains(o.stderr, c.want) {
+				t.Errorf("exit %d, want %d: %s", o.code, c.code, o.stderr)
+			}
+			if c.code != exit.Usage && strings.Count(o.stderr, "\n") != 1 {
+				t.Errorf("more than a line: %s", o.stderr)
+			}
+		})
+	}
+}
