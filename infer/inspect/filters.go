@@ -58,7 +58,7 @@ func values(t *tflfile.Tensor) ([]float64, error) {
 		case "float32":
 			v[i] = float64(math.Float32frombits(binary.LittleEndian.Uint32(t.Data[4*i:])))
 		case "int8":
-			v[i] = float64(int8(t.Data[i])) //nolint:gosec // the same bits
+			v[i] = float64(int8(t.Data[i]))
 		case "uint8":
 			v[i] = float64(t.Data[i])
 		default:

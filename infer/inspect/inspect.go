@@ -182,10 +182,10 @@ func layer(g *tflfile.Graph, i int) Layer {
 
 // scale says in a word how a tensor is quantized.
 func scale(t *tflfile.Tensor) string {
-	switch n := len(t.Scale); {
-	case n == 0:
+	switch n := len(t.Scale); n {
+	case 0:
 		return ""
-	case n == 1:
+	case 1:
 		zero := int64(0)
 		if len(t.Zero) > 0 {
 			zero = t.Zero[0]

@@ -333,8 +333,8 @@ func TestPageInChromium(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir="+dir,
 		"--window-size=1240,1000", "--screenshot="+shot, "file://"+page)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if out, failed := cmd.CombinedOutput(); failed != nil {
+		t.Fatalf("%v: %s", failed, out)
 	}
 	b, err := os.ReadFile(shot)
 	if err != nil {
@@ -357,7 +357,7 @@ func TestPageInChromium(t *testing.T) {
 		t.Errorf("%d pixels of the memory bars' colour", painted)
 	}
 	if os.Getenv("EDGE_AGENT_TEST_PICTURES") != "" {
-		if err := os.WriteFile("../../docs/inspect.png", b, 0o644); err != nil { //nolint:gosec // a picture for all to see
+		if err := os.WriteFile("../../docs/inspect.png", b, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

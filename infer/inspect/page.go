@@ -97,5 +97,5 @@ func (r *Report) filtersURL() template.URL {
 	if err := png.Encode(&b, img); err != nil {
 		return ""
 	}
-	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())) //nolint:gosec // our own picture
+	return template.URL("data:image/png;base64," + base64.StdEncoding.EncodeToString(b.Bytes())) //nolint:gosec // the picture is our own, and base64
 }

@@ -77,7 +77,7 @@ func (f *flat) u32(at int, what string) int {
 	return int(binary.LittleEndian.Uint32(f.b[at:]))
 }
 
-func (f *flat) i32(at int, what string) int { return int(int32(uint32(f.u32(at, what)))) } //nolint:gosec // the same bits
+func (f *flat) i32(at int, what string) int { return int(int32(uint32(f.u32(at, what)))) }
 
 func (f *flat) u64(at int, what string) uint64 {
 	if !f.span(at, 8, what) {
@@ -155,7 +155,7 @@ func (f *flat) floats(table, number int, what string) []float32 {
 	}
 	all := make([]float32, n)
 	for i := range all {
-		all[i] = math.Float32frombits(uint32(f.u32(at+4*i, what))) //nolint:gosec // it was read as 32 bits
+		all[i] = math.Float32frombits(uint32(f.u32(at+4*i, what)))
 	}
 	return all
 }
@@ -168,7 +168,7 @@ func (f *flat) longs(table, number int, what string) []int64 {
 	}
 	all := make([]int64, n)
 	for i := range all {
-		all[i] = int64(f.u64(at+8*i, what)) //nolint:gosec // the same bits
+		all[i] = int64(f.u64(at+8*i, what))
 	}
 	return all
 }

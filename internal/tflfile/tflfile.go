@@ -105,7 +105,7 @@ func Read(path string) (*Model, error) {
 	if st.Size() >= maxFile {
 		return nil, fmt.Errorf("%s has %d bytes: models above 2 GB are not read", path, st.Size())
 	}
-	b, err := os.ReadFile(path) //nolint:gosec // the user names it
+	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err
 	}
