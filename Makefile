@@ -10,8 +10,8 @@ OPENCV ?= 406
 # For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
 
-.PHONY: help setup runtime build run watch test test-publish lint bench fresh-check arm64 amd64 \
-	clip model references completion env clean distclean go opencv setup-run
+.PHONY: help setup runtime build run watch test test-publish test-board lint bench fresh-check arm64 amd64 deb release \
+	clip model references completion env clean distclean go opencv setup-run setup-cross
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,18 @@ bench: build ## compare speed with the raw loops and with Python
 fresh-check: ## `make run` and `make test` in a minimal Debian 12 (needs root)
 	@build/fresh-check.sh
 
-arm64: go ## cross-compile both binaries into build/out/arm64 (OPENCV=406 or 410)
+arm64: go setup-cross ## cross-compile both binaries into build/out/arm64 (OPENCV=406 or 410, or OPENCV_ROOT=folder)
 	@build/release.sh arm64 $(OPENCV)
 
-amd64: go ## the same for amd64
+amd64: go setup-cross ## the same for amd64
 	@build/release.sh amd64 $(OPENCV)
+
+deb: go setup-cross ## the Debian packages for ARCH (default: this machine's) into build/out/deb
+	@build/deb.sh build/out/deb $(or $(ARCH),$(shell dpkg --print-architecture))
+
+release: go ## all packages, checksums, SBOMs and a signed apt repository, into build/out/release
+	@build/setup.sh release
+	@build/release-all.sh build/out/release
 
 model: ## remake the default model
 	@zoo/make.sh model
@@ -85,6 +92,9 @@ go:
 
 setup-run:
 	@build/setup.sh run
+
+setup-cross:
+	@build/setup.sh cross
 
 opencv: setup-run
 	@build/opencv.sh

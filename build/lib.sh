@@ -5,6 +5,10 @@ set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cache=$root/build/cache
 
+# The pinned runtime: LiteRT, and its last version that has TFLite's C API as well.
+litert_version=2.3.0
+tflite_version=2.1.0
+
 say() { printf '%s\n' "$*" >&2; }
 
 # die TEXT...: one line that says what to do, and a failing exit.

@@ -4,17 +4,16 @@
 # packaged headers, so nothing of the system is written.
 #
 #   build/opencv.sh                  for the system's own packages, into build/cache/opencv/ARCH
-#   build/opencv.sh ARCH SYSROOT     for packages unpacked in SYSROOT, into the folder overlay beside it
+#   build/opencv.sh ARCH SYSROOT OUT LIBRARIES
+#                                    for headers below SYSROOT and the folder LIBRARIES, into OUT
 
 . "$(dirname "$0")/lib.sh"
 
 arch=${1:-$(this_arch)}
 sysroot=${2:-}
 triplet=$(gnu_triplet "$arch")
-out=$cache/opencv/$arch
-if [ -n "$sysroot" ]; then
-	out=$(dirname "$sysroot")/overlay
-fi
+out=${3:-$cache/opencv/$arch}
+libraries=${4:-/usr/lib/$triplet}
 headers=$sysroot/usr/include/opencv4
 version_header=$headers/opencv2/core/version.hpp
 
@@ -45,6 +44,6 @@ replace "$out/opencv4.pc" <<END
 Name: OpenCV
 Description: the four modules that edge-agent-capture uses
 Version: $version
-Libs: -L$sysroot/usr/lib/$triplet -lopencv_videoio -lopencv_imgcodecs -lopencv_imgproc -lopencv_core
+Libs: -L$libraries -lopencv_videoio -lopencv_imgcodecs -lopencv_imgproc -lopencv_core
 Cflags: -I$out/include -I$headers -I$sysroot/usr/include/$triplet/opencv4
 END

@@ -3,6 +3,9 @@
 #
 #   build/setup.sh run      what building and running needs
 #   build/setup.sh test     that, and what the tests and the cross build need
+#   build/setup.sh cross    what `make arm64`, `make amd64` and `make deb` need
+#   build/setup.sh release  what `make release` needs
+#   build/setup.sh board    what `make test-board` needs
 #   build/setup.sh bench    what `make bench` needs
 #   build/setup.sh fresh    what `make fresh-check` needs
 
@@ -11,17 +14,24 @@
 opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
 run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
 test=("${run[@]}" mosquitto systemd)
+cross=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates)
 bench=("${run[@]}" mosquitto python3-venv)
 if [ "$(this_arch)" = amd64 ]; then
 	test+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
+	cross+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
 fi
+release=("${cross[@]}" apt-utils gpg gpg-agent)
+board=("${release[@]}" mmdebstrap lintian dpkg-dev)
 
 case ${1:-test} in
 run) wanted=("${run[@]}") ;;
 test) wanted=("${test[@]}") ;;
+cross) wanted=("${cross[@]}") ;;
+release) wanted=("${release[@]}") ;;
+board) wanted=("${board[@]}") ;;
 bench) wanted=("${bench[@]}") ;;
 fresh) wanted=(mmdebstrap) ;;
-*) die "usage: setup.sh run|test|bench|fresh" ;;
+*) die "usage: setup.sh run|test|cross|release|board|bench|fresh" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is not a Debian; install by hand what stands for: ${wanted[*]}"

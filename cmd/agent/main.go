@@ -1,3 +1,5 @@
+//go:build !man
+
 // Command edge-agent classifies camera frames on ARM boards and publishes what it
 // sees, with the latency of every frame, over MQTT.
 package main
