@@ -261,7 +261,7 @@ func (a *agent) connect(id string, conf config.Camera, cam *capture.Camera) erro
 		if err := m.chain.AddPool(context.Background(), v.Pool()); err != nil {
 			return err
 		}
-		m.sinks[id] = &sink{client: a.client, line: a.metrics.Line(id, m.id), printer: a.printer, log: a.log}
+		m.sinks[id] = &sink{client: a.client, line: a.metrics.Line(id, m.id), printer: a.printer, log: a.log, smooth: smoother(conf.Smooth)}
 		fps := conf.FPS
 		if conf.Pace == string(capture.Lockstep) {
 			fps = 0 // every frame, none left out

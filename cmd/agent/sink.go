@@ -11,14 +11,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"edgeagent/infer"
 	"edgeagent/internal/metrics"
 	"edgeagent/internal/pipeline"
 	"edgeagent/publish"
 )
-
-// stableAfter is how many results in a row must agree before the retained label
-// changes.
-const stableAfter = 3
 
 // sink hands the results of one (camera, model) on. The model's scheduler calls
 // it, so it is never called twice at the same time.
@@ -29,9 +26,8 @@ type sink struct {
 	log     *slog.Logger
 	failed  bool // the last hand-over was refused
 
-	candidate string
-	seen      int
-	stable    atomic.Pointer[string] // the label that dashboards show
+	smooth *infer.Smoother
+	stable atomic.Pointer[string] // the label that dashboards show
 }
 
 // shown is the label that dashboards show, "" before the first.
@@ -57,15 +53,11 @@ func (s *sink) Result(r *pipeline.Result) {
 	s.printer.result(r)
 }
 
-// label publishes the best label once it has been the best for a few results.
+// label publishes the label when the stable one has changed.
 func (s *sink) label(r *pipeline.Result) {
-	best, _ := r.Best()
-	if best != s.candidate {
-		s.candidate, s.seen = best, 0
-	}
-	if s.seen++; s.seen == stableAfter {
-		s.stable.Store(&best)
-		s.client.Label(r.Camera, r.Model, r.Region, best)
+	if l, changed := s.smooth.Next(r); changed {
+		s.stable.Store(&l)
+		s.client.Label(r.Camera, r.Model, r.Region, l)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"edgeagent/infer"
 	"edgeagent/internal/config"
@@ -59,6 +60,13 @@ func modelSpec(cfg *config.Config, id string) (*infer.Spec, error) {
 		}
 	}
 	return finishSpec(s, id, m)
+}
+
+// smoother makes what the camera's label topic follows.
+func smoother(c config.Smooth) *infer.Smoother {
+	return infer.NewSmoother(infer.Smoothing{
+		Method: c.Method, Alpha: c.Alpha, Window: c.Window, On: c.On, Off: c.Off, Frames: c.Frames, For: time.Duration(c.For),
+	})
 }
 
 // finishSpec adds what the config says beside a manifest too, and looks at the file.
