@@ -10,6 +10,7 @@ TARGETS = {
     "model": "zoo.default_model",
     "clip": "zoo.clip",
     "references": "zoo.references",
+    "answers": "zoo.answers",
     "small": "zoo.small",
 }
 # These take arguments of their own.

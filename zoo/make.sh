@@ -2,7 +2,7 @@
 # Makes one of the repository's generated parts in the zoo's own pinned Python environment, which it sets
 # up first (build/cache/venv-zoo, about 1.3 GB).
 #
-#   zoo/make.sh model|clip|references|small
+#   zoo/make.sh model|clip|references|answers|…
 
 . "$(dirname "$0")/../build/lib.sh"
 cd "$root"

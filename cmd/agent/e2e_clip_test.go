@@ -86,6 +86,10 @@ func checkWholeClip(t *testing.T, w *watcher) {
 	checkLabels(t, rs, w)
 }
 
+// stableAfter is how many results in a row must agree: cameras.*.smooth.frames where
+// nothing is said.
+const stableAfter = 3
+
 // checkLabels computes which labels were stable, by the results. What was retained
 // must be these, where one that was soon replaced may be missing.
 func checkLabels(t *testing.T, rs []result, w *watcher) {
