@@ -53,6 +53,8 @@ type Config struct {
 
 	Results, Events Class
 
+	Commands Handler `json:"-"` // nil: no commands are listened to
+
 	Dir            string        // where the queue's file is; needed for durability disk
 	MaxBytes       int64         // of queued messages, 64 MiB
 	MaxAge         time.Duration // of queued messages, 24 h

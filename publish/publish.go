@@ -43,12 +43,14 @@ type Client struct {
 	account  account // and as Stats sees it
 	retained retained
 	rival    rivalry
+	commands *commander
 	wake     chan struct{} // there may be something to send
 	draining chan struct{} // closed by Close
 	ctx      context.Context
 	cancel   context.CancelFunc // ends everything at once
 	done     chan struct{}      // the run loop has returned
 	once     sync.Once
+	hands    sync.WaitGroup // goroutines beside the run loop
 
 	mu       sync.Mutex // guards what follows
 	streams  map[resultKey]*resultStream
@@ -98,7 +100,9 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 	p.link.since = time.Now()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.retained.set(p.base+"status", []byte(statusOnline))
+	p.commands = newCommander(c.Commands, p.base, p.commandNews)
 	q.start()
+	p.hands.Go(func() { p.commands.run(p.ctx) })
 	go p.run()
 	return p, nil
 }
@@ -241,6 +245,7 @@ func (p *Client) Close(ctx context.Context) error {
 	defer stop()
 	<-p.done
 	p.cancel()
+	p.hands.Wait()
 	if n := p.store.abandon(); n > 0 {
 		return fmt.Errorf("mqtt: closed with %d messages that %s never took", n, p.url.Host)
 	}

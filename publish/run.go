@@ -261,29 +261,6 @@ func (p *Client) landed(f flight) {
 	p.puback.add(time.Since(f.since))
 }
 
-// subscribe listens to two topics of our own: the status, which a late last will
-// of an earlier connection may overwrite, and the state, which shows a rival. A
-// broker that forbids it costs only these two.
-func (p *Client) subscribe(l *link) error {
-	t := l.client.SubscribeMultiple(map[string]byte{p.base + "status": 1, p.base + "state": 1},
-		func(_ mqtt.Client, m mqtt.Message) { p.heard(m.Topic(), m.Payload()) })
-	timeout := time.NewTimer(p.cfg.AckTimeout)
-	defer timeout.Stop()
-	select {
-	case <-t.Done():
-		if err := t.Error(); err != nil {
-			p.log.Debug("the broker refuses a subscription to our own topics", "error", err)
-		}
-		return nil
-	case err := <-l.lost:
-		return fmt.Errorf("lost the broker: %w", err)
-	case <-timeout.C:
-		return errNoAck
-	case <-p.ctx.Done():
-		return p.ctx.Err()
-	}
-}
-
 func (p *Client) heard(topic string, payload []byte) {
 	switch topic {
 	case p.base + "status":

@@ -34,6 +34,7 @@ type AgentState struct {
 	Queue        QueueState              `json:"queue"`
 	Temperatures map[string]float64      `json:"temperatures_c"` // by sensor name, degrees Celsius
 	Latency      map[string]StageLatency `json:"latency_ms"`     // by stage, over all models
+	Command      *Outcome                `json:"command,omitempty"`
 }
 
 // ModelBrief is a model's line in AgentState.
@@ -77,6 +78,7 @@ type CameraState struct {
 	Demo      bool                  `json:"demo"` // the picture is the demo clip, not a camera
 	Counts    []ViewCounts          `json:"counts"`
 	LastError *LastError            `json:"last_error,omitempty"`
+	Command   *Outcome              `json:"command,omitempty"`
 }
 
 // ViewCounts is the account of one (model, region) of a camera.
@@ -111,6 +113,7 @@ type ModelState struct {
 	FPS       float64                 `json:"fps"` // results a second
 	Latency   map[string]StageLatency `json:"latency_ms"`
 	LastError *LastError              `json:"last_error,omitempty"`
+	Command   *Outcome                `json:"command,omitempty"`
 }
 
 // DelegateState is the payload of …/model/<model>/delegate/state, schema
@@ -120,6 +123,7 @@ type DelegateState struct {
 	Model     string         `json:"model"`
 	Active    string         `json:"active"` // "" while none is
 	Delegates []DelegateLine `json:"delegates"`
+	Command   *Outcome       `json:"command,omitempty"`
 }
 
 // DelegateLine is one delegate of a model's chain, in its order.

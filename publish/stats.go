@@ -24,6 +24,8 @@ type Stats struct {
 
 	Disk DiskStats // of the queue's file
 
+	Commands CommandStats
+
 	Encode   Timing // of a result
 	HandOver Timing // of a result to the queue, without waiting for the medium
 	Puback   Timing // from a message to its acknowledgement (QoS 0: to the socket)
@@ -65,6 +67,7 @@ func (p *Client) Stats() Stats {
 		}
 	}
 	s.Disk = p.account.medium()
+	s.Commands = p.commands.stats()
 	s.Encode, s.HandOver, s.Puback = p.encoding.read(), p.handOver.read(), p.puback.read()
 	return s
 }
