@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"edgeagent/internal/pipeline"
@@ -85,8 +86,8 @@ type turn struct {
 // line is one view on its round: idle → asked → ready → (inferred) → idle.
 type line struct {
 	LineConfig
-	period int64 // ns between frames; 0: none
-	due    int64 // frames captured before are thinned
+	period atomic.Int64 // ns between frames; 0: none
+	due    int64        // frames captured before are thinned
 	turn   float64
 	state  lineState
 	frame  *pipeline.Frame
@@ -119,9 +120,7 @@ func (s *Scheduler) Add(c LineConfig) {
 		c.Weight = 1
 	}
 	l := &line{LineConfig: c, ask: make(chan int64, 1)}
-	if c.FPS > 0 {
-		l.period = int64(float64(time.Second) / c.FPS)
-	}
+	l.setFPS(c.FPS)
 	l.counts.Reasons = map[string]uint64{}
 	s.lines = append(s.lines, l)
 }
@@ -310,13 +309,14 @@ func (s *Scheduler) take(g filled) {
 // pace moves the line's due time on by one period. Times stay on a grid so that
 // the rate holds on average; a line that fell behind starts a new grid.
 func (l *line) pace(captured int64) {
-	if l.period == 0 {
+	period := l.period.Load()
+	if period == 0 {
 		return
 	}
-	if l.due == 0 || captured-l.due >= l.period {
+	if l.due == 0 || captured-l.due >= period {
 		l.due = captured
 	}
-	l.due += l.period
+	l.due += period
 }
 
 // launch gives the engine the frame of a line.

@@ -64,6 +64,7 @@ type testBroker interface {
 const (
 	testUser     = "agent"
 	testPassword = "wrong-horse-battery" // must never be seen in any output
+	testOperator = "operator"            // may write commands, with the same password
 )
 
 // brokers are the kinds that the suite runs against.
@@ -76,7 +77,7 @@ type embedded struct{ b *broker.Broker }
 
 func (e *embedded) start(t testing.TB) {
 	t.Helper()
-	c := broker.Config{Listen: "127.0.0.1:0", Websocket: "127.0.0.1:0", Prefix: "edge", User: testUser, Password: testPassword}
+	c := broker.Config{Listen: "127.0.0.1:0", Websocket: "127.0.0.1:0", Prefix: "edge", User: testUser, Password: testPassword, Operator: testOperator, OperatorPassword: testPassword}
 	if e.b != nil {
 		c.Listen, c.Websocket = e.b.Addr(), e.b.WebsocketAddr()
 	}
@@ -120,6 +121,9 @@ func newMosquitto(t testing.TB) testBroker {
 	users := filepath.Join(m.dir, "users")
 	if out, err := exec.Command("mosquitto_passwd", "-b", "-c", users, testUser, testPassword).CombinedOutput(); err != nil {
 		t.Skipf("mosquitto_passwd: %v: %s", err, out)
+	}
+	if out, err := exec.Command("mosquitto_passwd", "-b", users, testOperator, testPassword).CombinedOutput(); err != nil {
+		t.Fatalf("mosquitto_passwd: %v: %s", err, out)
 	}
 	// Started by root it becomes another user, who must read the file.
 	for p, mode := range map[string]os.FileMode{users: 0o644, m.dir: 0o755, filepath.Dir(m.dir): 0o755} {

@@ -49,11 +49,12 @@ func (p *Client) connect(ctx context.Context) (*link, error) {
 	defer cancel()
 	l := &link{lost: make(chan error, 1)}
 	unwatch := func() bool { return true }
+	// OrderMatters: commands are heard in order; who hears never waits.
 	o := mqtt.NewClientOptions().
 		AddBroker(p.url.String()).
 		SetClientID("edge-agent-"+p.cfg.Agent).
 		SetProtocolVersion(4). // else a refused CONNECT is tried again as 3.1
-		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(false).
+		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true).
 		SetConnectTimeout(p.cfg.ConnectTimeout).SetWriteTimeout(handOverTimeout).
 		SetKeepAlive(p.cfg.KeepAlive).SetPingTimeout(max(p.cfg.KeepAlive/2, time.Second)).
 		SetBinaryWill(p.base+"status", []byte(statusOffline), 1, true).

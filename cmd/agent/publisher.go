@@ -44,6 +44,9 @@ func (a *agent) publisherConfig() (publish.Config, error) {
 		Results: class(m.Results), Events: class(m.Events),
 		Dir: string(a.cfg.Agent.DataDir), MaxBytes: int64(m.Queue.MaxBytes), MaxAge: m.Queue.MaxAge.Std(),
 	}
+	if a.cfg.Commands.On() {
+		c.Commands = a.command
+	}
 	if a.broker != nil {
 		c.URL = "tcp://" + a.broker.Addr()
 		c.Username, c.Password = brokerUser, a.writer

@@ -41,8 +41,9 @@ type plan struct {
 
 // The kinds of events around a reload.
 const (
-	eventReloaded = "reloaded"
-	eventRefused  = "reload-refused"
+	eventReloaded  = "reloaded"
+	eventRefused   = "reload-refused"
+	eventRestarted = "restarted" // by a command
 )
 
 // run is the life of the program: the agent of p, and of the plans that take its
@@ -90,6 +91,11 @@ func (d *program) live(ctx context.Context, p *plan, hangups <-chan os.Signal) (
 		for {
 			select {
 			case <-life.Done():
+				return
+			case <-a.restarts:
+				a.log.Info("restarting all parts, as a command asks for")
+				next = &plan{cfg: p.cfg, options: p.options, log: p.log, event: eventRestarted}
+				end()
 				return
 			case <-hangups:
 			}
@@ -190,6 +196,8 @@ func (a *agent) tellReload() {
 	switch a.reload {
 	case eventReloaded:
 		a.event(pipeline.Event{Kind: eventReloaded, Text: "the config was read again and is in use: " + a.cfg.File()})
+	case eventRestarted:
+		a.event(pipeline.Event{Kind: eventRestarted, Text: "all parts were restarted, as a command asked for"})
 	case eventRefused:
 		a.event(pipeline.Event{Kind: eventRefused, Text: *a.refused.Load()})
 	}

@@ -31,6 +31,7 @@ type model struct {
 	sinks     sinks
 	latency   *stages
 	all       *stages // of all models
+	least     floor   // that a command has set
 }
 
 // camera is a camera under supervision.
@@ -175,6 +176,7 @@ func cageOf(c *delegates.Chain) string {
 
 // Result is the model's sink: it keeps the percentiles and finds the camera's sink.
 func (m *model) Result(r *pipeline.Result) {
+	m.least.cut(r)
 	m.latency.observe(r)
 	m.all.observe(r)
 	m.sinks.Result(r)

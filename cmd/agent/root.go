@@ -159,7 +159,14 @@ func loadConfig(cmd *cobra.Command) (*config.Config, error) {
 	return cfg, exit.With(exit.Config, problems.Err())
 }
 
+// logLevel is the level of the process's log: one for all loggers of newLogger, as
+// all of them write to the same place.
+var logLevel = new(slog.LevelVar)
+
 // newLogger makes the logger that the config asks for, on standard error.
 func newLogger(c config.Log) (*slog.Logger, error) {
-	return logging.New(os.Stderr, c.Level, c.Format)
+	if err := logLevel.UnmarshalText([]byte(c.Level)); err != nil {
+		return nil, err // not with a config that was checked
+	}
+	return logging.NewAt(os.Stderr, logLevel, c.Format)
 }

@@ -110,6 +110,9 @@ type agent struct {
 	reload  string                 // what has led to this agent: a plan's event
 	refused atomic.Pointer[string] // why the last reload was not taken
 
+	restarts chan struct{} // a command asks for a restart of all parts
+	outcomes outcomes      // of commands
+
 	spawner *worker.Spawner
 	broker  *broker.Broker // nil when the broker is elsewhere
 	writer  string         // the password with which we write to our own broker
@@ -127,7 +130,7 @@ func newAgent(p *plan, out io.Writer) *agent {
 		cfg: p.cfg, options: p.options, log: p.log, boot: randomID(), started: time.Now(),
 		reload: p.event, metrics: metrics.New(metrics.Build{Version: build.Version, Commit: build.Commit}),
 		printer: newPrinter(out), latency: newStages(),
-		changed: make(chan struct{}, 1), ready: make(chan struct{}),
+		changed: make(chan struct{}, 1), ready: make(chan struct{}), restarts: make(chan struct{}, 1),
 	}
 	if p.refused != "" {
 		a.refused.Store(&p.refused)
@@ -227,9 +230,14 @@ func (a *agent) openBroker(context.Context) error {
 		return nil
 	}
 	a.writer = randomID() + randomID()
+	operator, err := a.cfg.CommandsPassword()
+	if err != nil {
+		return fileCode(err)
+	}
 	b, err := broker.Open(broker.Config{
 		Listen: a.cfg.MQTT.Embedded.Listen, Websocket: a.cfg.MQTT.Embedded.Websocket,
 		Prefix: a.cfg.MQTT.Prefix, User: brokerUser, Password: a.writer, AnyPort: a.options.anyPort,
+		Operator: a.cfg.Commands.Username, OperatorPassword: operator.Reveal(),
 	}, a.log)
 	if err != nil {
 		return exit.With(exit.OS, err)

@@ -57,6 +57,7 @@ func (a *agent) publishStates(r *rates) {
 		Uptime:   time.Since(a.started).Seconds(), ClockSynced: a.clock.Synced(),
 		Why: []string{}, Models: map[string]publish.ModelBrief{}, Cameras: map[string]publish.CameraBrief{},
 		Queue: a.queueState(), Temperatures: temperatures("/sys/class/thermal"), Latency: a.latency.state(),
+		Command: a.outcomes.of(publish.Target{}),
 	}
 	if a.options.safe != nil {
 		s.Why = append(s.Why, a.options.safe.text())
@@ -64,7 +65,9 @@ func (a *agent) publishStates(r *rates) {
 	for _, m := range a.models {
 		st := a.modelState(m, r)
 		a.client.State("model/"+m.id+"/state", st)
-		a.client.State("model/"+m.id+"/delegate/state", delegateState(m))
+		ds := delegateState(m)
+		ds.Command = a.outcomes.of(publish.Target{Kind: publish.TargetDelegates, Name: m.id})
+		a.client.State("model/"+m.id+"/delegate/state", ds)
 		s.Models[m.id] = publish.ModelBrief{Delegate: st.Delegate, Degraded: st.Degraded}
 		for _, w := range st.Why {
 			s.Why = append(s.Why, "model "+m.id+": "+w)
@@ -122,6 +125,7 @@ func (a *agent) modelState(m *model, r *rates) publish.ModelState {
 		s.Failed += n.Failed
 	}
 	s.FPS = r.of("model/"+m.id, s.Answered)
+	s.Command = a.outcomes.of(publish.Target{Kind: publish.TargetModel, Name: m.id})
 	for _, d := range m.chain.State() {
 		if d.State == delegates.Active && s.Delegate == "" {
 			s.Delegate = d.Delegate
@@ -158,13 +162,14 @@ func delegateState(m *model) publish.DelegateState {
 func (a *agent) cameraState(c *camera) publish.CameraState {
 	i := c.cam.Info()
 	s := publish.CameraState{
-		Camera: c.id, Status: i.Status, Enabled: true, FPS: i.FPS, Source: i.Source, Demo: i.Demo, Counts: []publish.ViewCounts{},
+		Camera: c.id, Status: i.Status, Enabled: c.enabled(), FPS: i.FPS, Source: i.Source, Demo: i.Demo, Counts: []publish.ViewCounts{},
 	}
 	for _, m := range a.models {
 		if m.sinks[c.id] != nil {
 			s.Counts = append(s.Counts, publish.ViewCounts{Model: m.id, Counts: m.scheduler.Counts(c.id, "")})
 		}
 	}
+	s.Command = a.outcomes.of(publish.Target{Kind: publish.TargetCamera, Name: c.id})
 	if i.LastError != "" {
 		s.LastError = &publish.LastError{Text: i.LastError, Time: i.LastErrorAt.UTC()}
 	}

@@ -28,12 +28,14 @@ const defaultDataDir = "/var/lib/edge-agent"
 // The struct tags are the whole schema: `yaml` is the key, `one` the words that a
 // text may be, `min` and `max` the range of a number.
 type Config struct {
-	Version int               `yaml:"version" min:"1"`
-	Agent   Agent             `yaml:"agent"`
-	MQTT    MQTT              `yaml:"mqtt"`
-	Models  map[string]Model  `yaml:"models"`
-	Cameras map[string]Camera `yaml:"cameras"`
-	Runtime Runtime           `yaml:"runtime"`
+	Version int   `yaml:"version" min:"1"`
+	Agent   Agent `yaml:"agent"`
+	MQTT    MQTT  `yaml:"mqtt"`
+	// Commands are what may be asked of the agent over MQTT.
+	Commands Commands          `yaml:"commands"`
+	Models   map[string]Model  `yaml:"models"`
+	Cameras  map[string]Camera `yaml:"cameras"`
+	Runtime  Runtime           `yaml:"runtime"`
 	// CaptureBinary is edge-agent-capture; empty: searched beside the agent, then
 	// in /usr/lib/edge-agent.
 	CaptureBinary Path `yaml:"capture_binary"`

@@ -199,13 +199,21 @@ func (c *Config) MQTTPassword() (Secret, error) {
 	if c.MQTT.PasswordFile == "" {
 		return c.MQTT.Password, nil
 	}
-	path, searched := c.Resolve(c.MQTT.PasswordFile)
+	return c.secretFile("mqtt.password_file", c.MQTT.PasswordFile)
+}
+
+// secretFile reads a password from a file, without the line end; none without a file.
+func (c *Config) secretFile(key string, file Path) (Secret, error) {
+	if file == "" {
+		return Secret{}, nil
+	}
+	path, searched := c.Resolve(file)
 	if path == "" {
-		return Secret{}, fmt.Errorf("mqtt.password_file: no file %s", strings.Join(searched, " nor "))
+		return Secret{}, fmt.Errorf("%s: no file %s", key, strings.Join(searched, " nor "))
 	}
 	data, err := read(path)
 	if err != nil {
-		return Secret{}, fmt.Errorf("mqtt.password_file: %s %w", path, err)
+		return Secret{}, fmt.Errorf("%s: %s %w", key, path, err)
 	}
 	return NewSecret(strings.TrimRight(string(data), "\r\n")), nil
 }

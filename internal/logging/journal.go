@@ -26,7 +26,7 @@ type journalOut struct {
 	line bytes.Buffer
 }
 
-func newJournal(w io.Writer, level slog.Level) slog.Handler {
+func newJournal(w io.Writer, level slog.Leveler) slog.Handler {
 	out := &journalOut{w: w}
 	return &journal{out: out, text: tint.NewTextHandler(&out.line, &tint.Options{
 		Level: level, NoColor: true,

@@ -28,10 +28,15 @@ const (
 // one of the constants above. Records of the loggers made from it share one
 // limiter (see Limit).
 func New(f *os.File, level, format string) (*slog.Logger, error) {
-	var l slog.Level
+	l := new(slog.LevelVar)
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("log level %q is none of debug, info, warn and error", level)
 	}
+	return NewAt(f, l, format)
+}
+
+// NewAt is New with a level that may be changed later.
+func NewAt(f *os.File, l *slog.LevelVar, format string) (*slog.Logger, error) {
 	terminal := isatty.IsTerminal(f.Fd())
 	if format == Auto {
 		format = choose(f, terminal, os.Getenv("JOURNAL_STREAM"))
@@ -65,7 +70,7 @@ func choose(f *os.File, terminal bool, stream string) string {
 }
 
 // textHandler writes for people: time of day, level, message, attributes.
-func textHandler(w io.Writer, level slog.Level, colour bool) slog.Handler {
+func textHandler(w io.Writer, level slog.Leveler, colour bool) slog.Handler {
 	return tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !colour})
 }
 

@@ -25,7 +25,11 @@ type Config struct {
 	Prefix    string // topics under it may be read by anybody
 	User      string // who may write under Prefix; make a random password at start
 	Password  string `json:"-"`
-	AnyPort   bool   // when a port is taken, take a free one and say so
+	// Operator is who may write commands, on topics under Prefix that end in /set; "":
+	// nobody.
+	Operator         string
+	OperatorPassword string `json:"-"`
+	AnyPort          bool   // when a port is taken, take a free one and say so
 }
 
 // Format prints the config without its password, for every verb.
@@ -128,7 +132,7 @@ func (b *Broker) start(c Config) error {
 		doors = append(doors, b.web)
 	}
 	for _, h := range []mqtt.Hook{
-		&guard{prefix: c.Prefix, user: c.User, password: c.Password},
+		&guard{prefix: c.Prefix, user: c.User, password: c.Password, operator: c.Operator, operatorPassword: c.OperatorPassword},
 		&usher{server: b.server, doors: doors},
 		&greeter{server: b.server, waiting: map[*mqtt.Client][]packets.Subscription{}},
 	} {

@@ -13,11 +13,13 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// guard decides who may do what: the agent reads and writes under the prefix,
-// clients without a name read there, everything else is denied.
+// guard decides who may do what: the agent reads and writes under the prefix, the
+// operator reads there and writes commands, clients without a name read there,
+// everything else is denied.
 type guard struct {
 	mqtt.HookBase
-	prefix, user, password string
+	prefix, user, password     string
+	operator, operatorPassword string // "": there is none
 }
 
 // agentID is how the agents' client ids begin. Who takes one over throws its
@@ -37,19 +39,30 @@ func (*guard) Provides(b byte) bool {
 // OnACLCheck.
 func (g *guard) OnConnectAuthenticate(_ *mqtt.Client, pk packets.Packet) bool {
 	if pk.Connect.UsernameFlag && len(pk.Connect.Username) > 0 {
-		user := subtle.ConstantTimeCompare(pk.Connect.Username, []byte(g.user))
-		word := subtle.ConstantTimeCompare(pk.Connect.Password, []byte(g.password))
-		return user&word == 1 && (!pk.Connect.WillFlag || g.under(pk.Connect.WillTopic))
+		if is(pk, g.operator, g.operatorPassword) && g.operator != "" && g.operatorPassword != "" {
+			return !pk.Connect.WillFlag && !strings.HasPrefix(pk.Connect.ClientIdentifier, agentID)
+		}
+		return is(pk, g.user, g.password) && (!pk.Connect.WillFlag || g.under(pk.Connect.WillTopic))
 	}
 	return !pk.Connect.WillFlag && !strings.HasPrefix(pk.Connect.ClientIdentifier, agentID)
 }
 
+// is says whether a client has given this name and password.
+func is(pk packets.Packet, user, password string) bool {
+	return subtle.ConstantTimeCompare(pk.Connect.Username, []byte(user))&
+		subtle.ConstantTimeCompare(pk.Connect.Password, []byte(password)) == 1
+}
+
 // OnACLCheck is asked for every publish, every subscription and every delivery.
 func (g *guard) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
-	if write && !bytes.Equal(cl.Properties.Username, []byte(g.user)) {
+	name := cl.Properties.Username
+	switch {
+	case !g.under(topic):
 		return false
+	case !write, bytes.Equal(name, []byte(g.user)):
+		return true
 	}
-	return g.under(topic)
+	return g.operator != "" && bytes.Equal(name, []byte(g.operator)) && strings.HasSuffix(topic, "/set")
 }
 
 // under says whether a topic or filter can only match topics under the prefix.

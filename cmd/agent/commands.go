@@ -1,0 +1,196 @@
+package main
+
+// What the commands of …/set do. Package publish has read them strictly; here stands
+// who may do what, and what it does to the parts. What is set holds until the next
+// start or reload: the config stays what it is.
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"edgeagent/internal/pipeline"
+	"edgeagent/publish"
+)
+
+// eventCommand is the kind of the event that tells a command that was done.
+const eventCommand = "command"
+
+// outcomes keeps the newest command's outcome for each target.
+type outcomes struct {
+	mu   sync.Mutex
+	last map[string]*publish.Outcome
+}
+
+func (o *outcomes) set(target string, out publish.Outcome) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.last == nil {
+		o.last = map[string]*publish.Outcome{}
+	}
+	o.last[target] = &out
+}
+
+// of gives the newest outcome for a target; nil while there is none.
+func (o *outcomes) of(target publish.Target) *publish.Outcome {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last[target.String()]
+}
+
+// command does what a command asks for and lets the state tell what became of it.
+func (a *agent) command(c publish.Command, err error) {
+	if err == nil {
+		err = a.obey(c)
+	}
+	out := publish.Outcome{ID: c.ID, Time: time.Now().UTC(), OK: err == nil}
+	where := "the agent"
+	if c.Target.Kind != publish.TargetAgent {
+		where = c.Target.String()
+	}
+	if err != nil {
+		out.Error = err.Error()
+		a.log.Warn("command not done", "for", where, "settings", c.Settings, "id", c.ID, "why", err)
+	} else {
+		a.log.Info("command done", "for", where, "settings", c.Settings, "id", c.ID)
+		e := pipeline.Event{Kind: eventCommand, Text: fmt.Sprintf("%s: %s was set by a command", where, strings.Join(c.Settings, ", "))}
+		switch c.Target.Kind {
+		case publish.TargetCamera:
+			e.Camera = c.Target.Name
+		case publish.TargetModel, publish.TargetDelegates:
+			e.Model = c.Target.Name
+		}
+		a.event(e)
+	}
+	a.outcomes.set(c.Target.String(), out)
+	a.kick()
+}
+
+// obey does a command, or nothing of it.
+func (a *agent) obey(c publish.Command) error {
+	if !a.opened() {
+		return fmt.Errorf("the agent is still starting")
+	}
+	for _, s := range c.Settings {
+		word := publish.Allow(s)
+		if a.cfg.Commands.Allows(word) {
+			continue
+		}
+		if a.cfg.Commands.ReadOnly {
+			return fmt.Errorf("%s: this agent takes no commands (commands.read_only)", s)
+		}
+		return fmt.Errorf("%s: the config does not allow it (add %s to commands.allow)", s, word)
+	}
+	switch c.Target.Kind {
+	case publish.TargetCamera:
+		return a.setCamera(c)
+	case publish.TargetModel:
+		return a.setModel(c)
+	case publish.TargetDelegates:
+		m, err := a.modelNamed(c.Target.Name)
+		if err != nil {
+			return err
+		}
+		return m.chain.Command(c.Verb, c.Delegate)
+	}
+	if c.LogLevel != "" {
+		_ = logLevel.UnmarshalText([]byte(c.LogLevel)) // one of the words that it knows
+	}
+	if c.Restart {
+		select {
+		case a.restarts <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+func (a *agent) setCamera(c publish.Command) error {
+	i := slices.IndexFunc(a.cameras, func(x *camera) bool { return x.id == c.Target.Name })
+	if i < 0 {
+		return fmt.Errorf("there is no camera %s; there are %s", c.Target.Name, strings.Join(a.cfg.CameraIDs(), ", "))
+	}
+	cam := a.cameras[i]
+	conf := a.cfg.Cameras[cam.id]
+	if c.Snapshot {
+		return fmt.Errorf("snapshot: this version takes none")
+	}
+	if c.FPS != nil && conf.Pace == "lockstep" {
+		return fmt.Errorf("fps: camera %s goes in lockstep: every frame is answered", cam.id)
+	}
+	if c.Enabled != nil {
+		if err := cam.enable(*c.Enabled); err != nil {
+			return err
+		}
+	}
+	if c.FPS != nil {
+		for _, m := range a.models {
+			m.scheduler.SetFPS(cam.id, *c.FPS)
+		}
+	}
+	return nil
+}
+
+func (a *agent) setModel(c publish.Command) error {
+	m, err := a.modelNamed(c.Target.Name)
+	if err != nil {
+		return err
+	}
+	if c.Threshold != nil {
+		if least := a.cfg.Models[m.id].Threshold; *c.Threshold < least {
+			return fmt.Errorf("threshold: at least %g, which the config says", least)
+		}
+		m.least.set(float32(*c.Threshold))
+	}
+	return nil
+}
+
+func (a *agent) modelNamed(id string) (*model, error) {
+	i := slices.IndexFunc(a.models, func(m *model) bool { return m.id == id })
+	if i < 0 {
+		return nil, fmt.Errorf("there is no model %s; there are %s", id, strings.Join(a.cfg.ModelIDs(), ", "))
+	}
+	return a.models[i], nil
+}
+
+// floor is a threshold above the config's, as a command sets it.
+type floor struct{ bits atomic.Uint32 }
+
+func (f *floor) set(v float32) { f.bits.Store(math.Float32bits(v)) }
+
+// cut leaves out what scores less. Labels come by falling score.
+func (f *floor) cut(r *pipeline.Result) {
+	least := math.Float32frombits(f.bits.Load())
+	if least == 0 {
+		return
+	}
+	n := 0
+	for n < len(r.Labels) && r.Labels[n].Score >= least {
+		n++
+	}
+	r.Labels = r.Labels[:n]
+}
+
+// switchable is a camera that can be switched off.
+type switchable interface {
+	Enable(on bool)
+	Enabled() bool
+}
+
+func (c *camera) enable(on bool) error {
+	s, ok := any(c.cam).(switchable)
+	if !ok {
+		return fmt.Errorf("enabled: this version cannot switch cameras off")
+	}
+	s.Enable(on)
+	return nil
+}
+
+func (c *camera) enabled() bool {
+	s, ok := any(c.cam).(switchable)
+	return !ok || s.Enabled()
+}
