@@ -179,7 +179,7 @@ func (p *Client) subscribe(l *link) error {
 	}
 	err := p.listen(l, set, func(_ mqtt.Client, m mqtt.Message) { p.commands.heard(m) })
 	if errors.Is(err, errNoSubscription) {
-		p.log.Warn("the broker lets us read no commands: its access rules must let this user read " + p.base + "#")
+		p.log.Warn("the broker lets us read no commands: its access rules must let this user read them", "topics", p.base+"…/set")
 		return nil
 	}
 	return err
@@ -188,11 +188,11 @@ func (p *Client) subscribe(l *link) error {
 // commandNews logs what is odd about a command. Nothing of its payload is repeated:
 // whoever sent it may have put anything there.
 func (p *Client) commandNews(text string, m mqtt.Message, why error) {
-	args := []any{"topic", m.Topic()}
+	args := []any{"topic", m.Topic(), "detail", text}
 	if why != nil {
 		args = append(args, "error", why)
 	}
-	p.log.Warn(text, args...)
+	p.log.Warn("command not taken", args...)
 }
 
 // listen subscribes and waits for the broker's answer.
