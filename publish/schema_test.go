@@ -72,8 +72,11 @@ func TestSchemasRefuse(t *testing.T) {
 	}
 }
 
-// TestSchemasAreInTheDocs holds docs/mqtt.md against the schemas: each is named
-// there, and each JSON example is valid.
+// local are schemas of what the programs print, which is never sent.
+var local = map[string]bool{"edge.inspect/1": true, "edge.doctor/1": true, "edge.eval/1": true}
+
+// TestSchemasAreInTheDocs holds docs/mqtt.md against the schemas of what is sent over
+// MQTT: each is named there, and each JSON example is valid.
 func TestSchemasAreInTheDocs(t *testing.T) {
 	doc, err := os.ReadFile("../docs/mqtt.md")
 	if err != nil {
@@ -83,14 +86,19 @@ func TestSchemasAreInTheDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	messages := 0
 	for name := range all {
+		if local[name] {
+			continue
+		}
+		messages++
 		if !bytes.Contains(doc, []byte(name)) {
 			t.Errorf("docs/mqtt.md does not name %s", name)
 		}
 	}
 	parts := strings.Split(string(doc), "```json\n")
-	if len(parts) < 1+len(all) {
-		t.Errorf("%d JSON examples for %d schemas", len(parts)-1, len(all))
+	if len(parts) < 1+messages {
+		t.Errorf("%d JSON examples for %d schemas", len(parts)-1, messages)
 	}
 	for _, p := range parts[1:] {
 		example, _, _ := strings.Cut(p, "```")
