@@ -166,8 +166,9 @@ func login(t *testing.T, addr, user, password string) mqtt.Client {
 func TestCommands(t *testing.T) {
 	onEach(t, func(t *testing.T, b testBroker) {
 		send := sender(t, b.addr(), testOperator, testPassword)
+		o := observe(t, b.addr())
 		send("camera/front/set", true, `{"id":"old","enabled":false}`) // before the agent is there
-		send("camera/front/set", false, `{}`)                          // acknowledged, so that the broker has done with the one before
+		await(t, "the broker to have passed it on", func() bool { return o.last(base+"camera/front/set") != "" })
 		h := &handled{}
 		c := testConfig("tcp://" + b.addr())
 		c.Commands = h.handle
