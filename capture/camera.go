@@ -33,7 +33,7 @@ const (
 // The defaults of Config.
 const (
 	DefaultOpenTimeout = 10 * time.Second
-	DefaultReadTimeout = 5 * time.Second
+	DefaultReadTimeout = 2500 * time.Millisecond
 	DefaultSlots       = 3
 )
 
@@ -55,6 +55,17 @@ type Config struct {
 	// scheduler's business.)
 	SourceFPS float64
 
+	// Options are those of the source that its text does not say. (Kind and Where are
+	// the text's.)
+	Options source.Options
+
+	Picture source.Picture // what is done to every frame before anybody sees it
+	Motion  *source.Motion // nil: models get frames whether anything moves or not
+	Pixels  source.Pixels  // where pictures may go; "" is none
+	Frozen  time.Duration  // a live source that shows the same picture for so long is lost; 0: never
+	Lens    bool           // tell when a live camera is dark, covered, blurred or moved
+	MaxAge  time.Duration  // an older frame is dropped; 0: none is. Not in lockstep, where nothing is old.
+
 	Pace Pace   // "" is Realtime
 	Loop bool   // recordings begin again at their end
 	Demo string // the clip that stands in for a camera when source is auto and none is there
@@ -73,6 +84,7 @@ type Config struct {
 // ViewConfig is one look at the camera: a model's input, of a region.
 type ViewConfig struct {
 	Model, Region string
+	Box           source.Box // the region's part of the picture; zero: all of it
 	Recipe        pipeline.Recipe
 	Slots         int // 0 means DefaultSlots
 
@@ -101,6 +113,8 @@ type Info struct {
 	Generation  uint32                `json:"generation,omitempty"`
 	PID         int                   `json:"pid,omitempty"`
 	Resident    uint64                `json:"resident_bytes,omitempty"` // of the worker, as it says
+	Motion      bool                  `json:"motion,omitempty"`         // something moves (with a motion gate)
+	Lens        source.Lens           `json:"lens,omitempty"`           // what is wrong with what it sees
 }
 
 // Camera is a source under supervision. Its methods are safe for several
@@ -121,10 +135,12 @@ type Camera struct {
 	cur     *session
 	changed chan struct{} // closed when cur changes, and made anew
 	info    Info
-	told    bool   // status has been called
-	frames  bool   // some worker has given frames
-	seq     uint64 // of the last frame that ended workers grabbed
-	ended   int    // views that have seen the end of the recording
+	told    bool          // status has been called
+	frames  bool          // some worker has given frames
+	seq     uint64        // of the last frame that ended workers grabbed
+	ended   int           // views that have seen the end of the recording
+	off     bool          // disabled
+	toggled chan struct{} // closed when off changes, and made anew
 }
 
 // Open starts to supervise a camera and returns at once, whether its source is
@@ -145,6 +161,11 @@ func Open(c Config, views []ViewConfig, events func(pipeline.Event), status func
 	if src.Kind != source.Pattern { // which says its own
 		src.Width, src.Height, src.FPS = c.Width, c.Height, c.SourceFPS
 	}
+	src.Options = c.Options
+	check := source.Open{Source: src, Picture: c.Picture, Motion: c.Motion}
+	if err := check.Check(); err != nil {
+		return nil, fmt.Errorf("camera %s: %w", c.ID, err)
+	}
 	if c.OpenTimeout <= 0 {
 		c.OpenTimeout = DefaultOpenTimeout
 	}
@@ -156,8 +177,8 @@ func Open(c Config, views []ViewConfig, events func(pipeline.Event), status func
 	}
 	cam := &Camera{
 		conf: c, src: src, events: events, status: status,
-		changed: make(chan struct{}),
-		info:    Info{Status: pipeline.CameraOffline, Source: src.String()},
+		changed: make(chan struct{}), toggled: make(chan struct{}),
+		info: Info{Status: pipeline.CameraOffline, Source: src.String()},
 	}
 	cam.stopped, cam.stop = context.WithCancel(context.Background())
 	for _, vc := range views {
@@ -277,6 +298,7 @@ const (
 	EventBack = "camera-back"
 	EventEnd  = "camera-end" // the recording is over
 	EventPool = "pool-written-off"
+	EventLens = "camera-view" // it sees nothing, not sharply, something else, or is clear again
 )
 
 // online notes that frames come.
@@ -323,10 +345,28 @@ func (c *Camera) rate(fps float64) {
 	c.mu.Unlock()
 }
 
+// lensTexts tell people what the lens watch found.
+var lensTexts = map[source.Lens]string{
+	source.LensClear:   "clear: it sees again",
+	source.LensDark:    "dark: the picture is black",
+	source.LensCovered: "covered: nothing can be made out in the picture",
+	source.LensBlurred: "blurred: the picture is far less sharp than it was",
+	source.LensMoved:   "moved: it sees something else than before",
+}
+
 // learn keeps what a worker said of its source.
 func (c *Camera) learn(i source.Info) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.info.Source, c.info.Backend, c.info.Granted, c.info.Demo = i.Source, i.Backend, i.Granted, i.Demo
-	c.info.Width, c.info.Height = i.Width, i.Height
+	c.info.Width, c.info.Height, c.info.Motion = i.Width, i.Height, i.Motion
+	was := c.info.Lens
+	text, known := lensTexts[i.Lens]
+	if known {
+		c.info.Lens = i.Lens
+	}
+	c.mu.Unlock()
+	if known && was != i.Lens {
+		c.conf.Log.Info("camera's view", "camera", c.conf.ID, "is", text)
+		c.event(EventLens, text)
+	}
 }

@@ -48,6 +48,8 @@ type session struct {
 	info source.Info
 	lost string
 
+	blob blob // where snapshots go
+
 	over    chan struct{} // closed when it has been torn down
 	reaped  bool          // valid then: its slots are ours again
 	grabbed uint64        // valid then: seq of its last frame
@@ -68,6 +70,10 @@ func (c *Camera) supervise() {
 	}
 	wait := worker.Backoff{Initial: 200 * time.Millisecond, Max: 30 * time.Second, Healthy: 10 * time.Second}
 	for {
+		toggled := c.toggling()
+		if !c.whileOff() {
+			return
+		}
 		began := time.Now()
 		s, err := c.start()
 		if err == nil {
@@ -83,21 +89,41 @@ func (c *Camera) supervise() {
 		if c.stopped.Err() != nil {
 			return
 		}
+		if errors.Is(err, errDisabled) || !c.Enabled() {
+			continue
+		}
 		again := wait.Next(time.Since(began))
 		st := pipeline.CameraOffline
 		var stall *stallError
 		if errors.As(err, &stall) {
 			st = pipeline.CameraStalled
+			if s == nil {
+				// Its deadline was wait enough, and an open under way when the source is
+				// back is the quickest way to a frame.
+				again = min(again, wait.Initial)
+			}
 		}
 		c.away(st, err, again)
-		t := time.NewTimer(again)
-		select {
-		case <-t.C:
-		case <-c.stopped.Done():
-			t.Stop()
-			return
-		}
+		c.rest(again, toggled)
 	}
+}
+
+// rest waits before the next worker: for so long, or until the source is seen to
+// have come back; or the camera was switched, or closed.
+func (c *Camera) rest(again time.Duration, toggled <-chan struct{}) {
+	ctx, cancel := context.WithTimeout(c.stopped, again)
+	defer cancel()
+	back := make(chan struct{})
+	go func() {
+		defer close(back)
+		c.src.AwaitReturn(ctx)
+	}()
+	select {
+	case <-back:
+	case <-toggled:
+	}
+	cancel()
+	<-back
 }
 
 // over tells the end of a recording.
@@ -137,6 +163,9 @@ func (c *Camera) start() (*session, error) {
 		}
 	}
 	if err == nil {
+		err = s.attachBlob(ctx)
+	}
+	if err == nil {
 		err = s.open(ctx, src)
 	}
 	if err != nil {
@@ -145,6 +174,9 @@ func (c *Camera) start() (*session, error) {
 	}
 	s.opened = pipeline.Now()
 	c.setSession(s)
+	if !c.Enabled() {
+		s.fail(errDisabled) // switched off while it was opened
+	}
 	return s, nil
 }
 
@@ -157,7 +189,7 @@ func (s *session) attach(ctx context.Context, v *View) error {
 	s.shelf = append(s.shelf, sh)
 	info, f := sh.pool.Writable()
 	_, _, err = s.p.Call(ctx, worker.Message{Type: worker.Attach, View: info.View},
-		source.Attach{PoolInfo: info, Recipe: v.conf.Recipe}, f)
+		source.Attach{PoolInfo: info, Recipe: v.conf.Recipe, Box: v.conf.Box}, f)
 	return err
 }
 
@@ -167,6 +199,8 @@ func (s *session) open(ctx context.Context, src source.Source) error {
 	_, body, err := s.p.Call(ctx, worker.Message{Type: worker.Open}, source.Open{
 		Source: src, Lockstep: c.conf.Pace == Lockstep, Loop: c.conf.Loop || src.Demo, FirstSeq: s.first,
 		OpenMS: int(c.conf.OpenTimeout.Milliseconds()), ReadMS: int(c.conf.ReadTimeout.Milliseconds()),
+		Picture: c.conf.Picture, Motion: c.conf.Motion, Pixels: c.conf.Pixels,
+		FrozenMS: int(c.conf.Frozen.Milliseconds()), Lens: c.conf.Lens && src.Live(),
 	})
 	if errors.Is(err, context.DeadlineExceeded) && c.stopped.Err() == nil {
 		return &stallError{fmt.Sprintf("%s did not open within %v", src, c.conf.OpenTimeout)}
@@ -307,9 +341,12 @@ func (s *session) death() error {
 // check finds a worker that has lost its source, gets no frames or does not answer.
 func (c *Camera) check(s *session, last int64) error {
 	s.mu.Lock()
-	lost, fps, over := s.lost, s.info.FPS, s.info.Over
+	lost, stalled, fps, over := s.lost, s.info.Stalled, s.info.FPS, s.info.Over
 	s.mu.Unlock()
-	if lost != "" {
+	switch {
+	case lost != "" && stalled:
+		return &stallError{lost}
+	case lost != "":
 		return errors.New(lost)
 	}
 	now := pipeline.Now()
@@ -343,7 +380,10 @@ func (c *Camera) check(s *session, last int64) error {
 // slots come back or are given up, and every frame it grabbed is accounted for.
 func (c *Camera) end(s *session, why error) {
 	c.setSession(nil)
-	if why == nil || errors.Is(why, errEnd) {
+	if !c.Enabled() && why != nil && !errors.Is(why, errEnd) {
+		why = errDisabled
+	}
+	if why == nil || errors.Is(why, errEnd) || errors.Is(why, errDisabled) {
 		c.mu.Lock()
 		grace := c.grace
 		c.mu.Unlock()
@@ -361,7 +401,7 @@ func (c *Camera) end(s *session, why error) {
 	c.seq = max(c.seq, s.grabbed)
 	var stall *stallError
 	switch {
-	case why == nil, errors.Is(why, errEnd), c.stopped.Err() != nil: // on purpose
+	case why == nil, errors.Is(why, errEnd), errors.Is(why, errDisabled), c.stopped.Err() != nil: // on purpose
 	case errors.As(why, &stall):
 		c.info.Stalls++
 	default:
@@ -373,9 +413,10 @@ func (c *Camera) end(s *session, why error) {
 		c.event(EventPool, fmt.Sprintf("the capture worker %d hangs in the kernel; its frame pools are given up and made anew", s.p.PID()))
 	}
 	for _, v := range c.views {
-		v.settle(c.seq, s.reaped, why == nil)
+		v.settle(c.seq, s.reaped, why == nil || errors.Is(why, errDisabled))
 	}
 	close(s.over)
+	s.closeBlob()
 }
 
 // meter measures a frame rate over a second or more.

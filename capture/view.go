@@ -25,6 +25,7 @@ const poll = 100 * time.Millisecond
 const (
 	ReasonDied   = "worker-died" // its worker died while it was being filled
 	ReasonDecode = "decode"      // it was grabbed and cannot be decoded
+	ReasonStale  = "stale"       // it was too old when it came
 )
 
 // View is one look at the camera. Its methods are safe for several goroutines;
@@ -272,6 +273,12 @@ func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message, notBef
 		return nil, v.died(s, sh, slot, notBefore)
 	}
 	v.acc.upTo(m.Seq-1, int(m.N))
+	if age := time.Duration(now - m.T[0]); v.cam.conf.MaxAge > 0 && age > v.cam.conf.MaxAge && v.cam.conf.Pace != Lockstep {
+		v.acc.fail(ReasonStale)
+		v.mu.Unlock()
+		v.giveBack(sh, slot)
+		return nil, &pipeline.FrameError{Reason: ReasonStale, Err: fmt.Errorf("it is %v old", age.Round(time.Millisecond))}
+	}
 	v.acc.seq++
 	v.acc.delivered++
 	f := &sh.frames[slot]
@@ -280,7 +287,7 @@ func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message, notBef
 		Slot:     pipeline.Slot{Pool: sh.pool.ID, Index: uint16(slot)},
 		Captured: m.T[0], RetrieveStart: m.T[1], RetrieveEnd: m.T[2], Ready: m.T[3],
 		Thinned: v.acc.newThinned, Skipped: v.acc.newSkipped,
-		Fit: v.conf.Recipe.Fit(i.Width, i.Height),
+		Fit: v.fit(i.Width, i.Height),
 	}
 	v.acc.newThinned, v.acc.newSkipped = 0, 0
 	v.returned()
@@ -288,6 +295,16 @@ func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message, notBef
 	sh.pool.Set(slot, worker.Ready)
 	f.Lend(sh.free)
 	return f, nil
+}
+
+// fit is the way back from the view's tensor to a w x h picture, of which it may be
+// a part.
+func (v *View) fit(w, h int) pipeline.Fit {
+	part := v.conf.Box.Window(w, h)
+	f := v.conf.Recipe.Fit(part.W, part.H)
+	f.OffsetX, f.OffsetY = f.OffsetX+float64(part.X), f.OffsetY+float64(part.Y)
+	f.SourceWidth, f.SourceHeight = w, h
+	return f
 }
 
 // failed sorts out why the worker could not fill.

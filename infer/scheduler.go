@@ -51,6 +51,10 @@ type LineConfig struct {
 	View   View
 	FPS    float64 // inferences a second at most; 0: as fast as it goes
 	Weight float64 // share against other cameras; 0 means 1
+	High   bool    // its frames go before those of views that are not high
+	// MaxAge is the age at which a frame that waits for its turn is dropped, as stale;
+	// 0: it is never.
+	MaxAge time.Duration
 }
 
 // Scheduler serves one model's views. Run it once.
@@ -86,7 +90,9 @@ type turn struct {
 // line is one view on its round: idle → asked → ready → (inferred) → idle.
 type line struct {
 	LineConfig
-	period atomic.Int64 // ns between frames; 0: none
+	pacing atomic.Int64 // ns between frames as set from outside; 0: none
+	period int64        // the one in use
+	since  int64        // CLOCK_MONOTONIC ns: when its ready frame came
 	due    int64        // frames captured before are thinned
 	turn   float64
 	state  lineState
@@ -94,6 +100,8 @@ type line struct {
 	ask    chan int64
 	round  uint64 // when it was last asked, in turns landed
 	ended  bool
+
+	starved atomic.Uint64
 
 	mu     sync.Mutex
 	counts pipeline.Counts
@@ -120,7 +128,7 @@ func (s *Scheduler) Add(c LineConfig) {
 		c.Weight = 1
 	}
 	l := &line{LineConfig: c, ask: make(chan int64, 1)}
-	l.setFPS(c.FPS)
+	l.pacing.Store(period(c.FPS))
 	l.counts.Reasons = map[string]uint64{}
 	s.lines = append(s.lines, l)
 }
@@ -199,6 +207,7 @@ func (s *Scheduler) serve(ctx context.Context, got chan filled) error {
 				more = false
 			}
 		}
+		s.stale()
 		for l := s.pick(); l != nil; l = s.pick() {
 			s.launch(engine, l)
 		}
@@ -236,7 +245,7 @@ func (s *Scheduler) pick() *line {
 		return nil
 	}
 	for _, o := range s.lines {
-		if len(s.flying) > 0 && o.state == asked && o.round == s.landed && max(o.turn, s.clock) < l.turn {
+		if len(s.flying) > 0 && o.state == asked && o.round == s.landed && o.before(l, max(o.turn, s.clock)) {
 			return nil
 		}
 	}
@@ -247,7 +256,7 @@ func (s *Scheduler) pick() *line {
 func (s *Scheduler) next(st lineState) *line {
 	var best *line
 	for _, l := range s.lines {
-		if l.state == st && !l.ended && (best == nil || l.turn < best.turn) {
+		if l.state == st && !l.ended && (best == nil || l.before(best, l.turn)) {
 			best = l
 		}
 	}
@@ -285,7 +294,7 @@ func (s *Scheduler) take(g filled) {
 	var fe *pipeline.FrameError
 	switch {
 	case g.err == nil:
-		l.state, l.frame = ready, g.f
+		l.state, l.frame, l.since = ready, g.f, pipeline.Now()
 		l.turn = max(l.turn, s.clock) // who was away does not catch up on turns it missed
 		l.arrived(g.f)
 		l.pace(g.f.Captured)
@@ -306,19 +315,6 @@ func (s *Scheduler) take(g filled) {
 	}
 }
 
-// pace moves the line's due time on by one period. Times stay on a grid so that
-// the rate holds on average; a line that fell behind starts a new grid.
-func (l *line) pace(captured int64) {
-	period := l.period.Load()
-	if period == 0 {
-		return
-	}
-	if l.due == 0 || captured-l.due >= period {
-		l.due = captured
-	}
-	l.due += period
-}
-
 // launch gives the engine the frame of a line.
 func (s *Scheduler) launch(ctx context.Context, l *line) {
 	t := s.turns[0]
@@ -326,6 +322,9 @@ func (s *Scheduler) launch(ctx context.Context, l *line) {
 		t = s.turns[1]
 	}
 	t.l, t.f = l, l.frame
+	if time.Duration(pipeline.Now()-l.since) >= hunger {
+		l.starved.Add(1)
+	}
 	l.frame, l.state = nil, idle
 	s.serveTurn(l)
 	s.ahead = len(s.flying) > 0 // it is the one ahead itself
@@ -393,14 +392,6 @@ func decode(m *Model, f *pipeline.Frame, a *pipeline.Answer, r *pipeline.Result)
 	r.Picture = pipeline.Size{Width: f.Fit.SourceWidth, Height: f.Fit.SourceHeight}
 	fillResult(r, f, a)
 	return nil
-}
-
-// serveTurn books a turn by start-time fair queueing: each turn costs 1/weight,
-// and the turn in service is the clock that nobody falls behind (Goyal, Vin and
-// Cheng, "Start-time Fair Queueing", SIGCOMM 1996).
-func (s *Scheduler) serveTurn(l *line) {
-	s.clock = max(s.clock, l.turn)
-	l.turn = s.clock + 1/l.Weight
 }
 
 // fillResult writes identity and times; the answer stands there already. The stages

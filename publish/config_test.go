@@ -165,7 +165,7 @@ func TestTiming(t *testing.T) {
 func TestRetained(t *testing.T) {
 	var r retained
 	take := func() (s string) {
-		for topic, payload, ok := r.next(); ok; topic, payload, ok = r.next() {
+		for topic, payload, _, ok := r.next(); ok; topic, payload, _, ok = r.next() {
 			s += topic + "=" + string(payload) + " "
 		}
 		return s

@@ -19,6 +19,7 @@ type retained struct {
 type retainedValue struct {
 	payload []byte
 	dirty   bool
+	once    bool // not retained: published while it is news, then forgotten
 }
 
 // set says whether payload is news. It keeps payload.
@@ -37,9 +38,19 @@ func (r *retained) set(topic string, payload []byte) bool {
 	case bytes.Equal(v.payload, payload):
 		return false
 	}
-	v.payload = payload
+	v.payload, v.once = payload, false
 	r.mark(topic, v)
 	return true
+}
+
+// setOnce has payload published next, without the retained flag. The newest of a
+// topic takes the place of one that still waits; a lost connection forgets it.
+func (r *retained) setOnce(topic string, payload []byte) {
+	r.set(topic, nil)
+	r.set(topic, payload)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.values[topic].once = true
 }
 
 // touch has a topic published again, if it has a value.
@@ -55,24 +66,31 @@ func (r *retained) touch(topic string) {
 func (r *retained) all() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dirty = append(r.dirty[:0], r.topics...)
-	for _, v := range r.values {
-		v.dirty = true
+	r.dirty = r.dirty[:0]
+	for _, topic := range r.topics {
+		v := r.values[topic]
+		if v.dirty = !v.once; v.dirty {
+			r.dirty = append(r.dirty, topic)
+		}
 	}
 }
 
-// next takes a topic that is to be published.
-func (r *retained) next() (topic string, payload []byte, ok bool) {
+// next takes a topic that is to be published, with the retained flag if keep.
+func (r *retained) next() (topic string, payload []byte, keep, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.dirty) == 0 {
-		return "", nil, false
+		return "", nil, false, false
 	}
 	topic = r.dirty[0]
 	r.dirty = r.dirty[1:]
 	v := r.values[topic]
 	v.dirty = false
-	return topic, v.payload, true
+	payload = v.payload
+	if v.once {
+		v.payload = nil
+	}
+	return topic, payload, !v.once, true
 }
 
 func (r *retained) mark(topic string, v *retainedValue) {

@@ -227,8 +227,8 @@ func (p *Client) pump(l *link) ([]flight, error) {
 // send hands the next message to paho: retained topics first, they say what is.
 // Without one, again is when to ask anew if nothing else happens (0: never).
 func (p *Client) send(l *link, backlog int) (f flight, again time.Duration, ok bool) {
-	if topic, payload, ok := p.retained.next(); ok {
-		return flight{token: l.publish(topic, 1, true, payload), topic: topic, since: time.Now()}, 0, true
+	if topic, payload, keep, ok := p.retained.next(); ok {
+		return flight{token: l.publish(topic, 1, keep, payload), topic: topic, since: time.Now()}, 0, true
 	}
 	e, again := p.outbox.next(backlog)
 	if e == nil {

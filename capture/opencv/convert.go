@@ -11,6 +11,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/source"
 )
 
 // interpolations are OpenCV's names of the recipe's.
@@ -34,6 +35,7 @@ func matType(depth gocv.MatType, n int) gocv.MatType { return depth + gocv.MatTy
 // allocated, in Go or in OpenCV. It is for one goroutine.
 type cook struct {
 	recipe pipeline.Recipe
+	box    source.Box // the part of the picture that is cooked
 	interp gocv.InterpolationFlags
 	slots  []slotMats
 
@@ -56,14 +58,14 @@ type cook struct {
 // channel for planes.
 type slotMats []gocv.Mat
 
-// newCook makes a cook whose tensors go into slots, each of recipe.Bytes() bytes
+// newCook makes a cook of a part of the picture, whose tensors go into slots, each of recipe.Bytes() bytes
 // that stay where they are until Close.
-func newCook(r pipeline.Recipe, slots [][]byte) (*cook, error) {
+func newCook(r pipeline.Recipe, box source.Box, slots [][]byte) (*cook, error) {
 	interp, ok := interpolations[r.Interpolation]
 	if !ok {
 		return nil, fmt.Errorf("recipe: unknown interpolation %q", r.Interpolation)
 	}
-	c := &cook{recipe: r, interp: interp, small: gocv.NewMat(), ordered: gocv.NewMat(), plane: gocv.NewMat()}
+	c := &cook{recipe: r, box: box, interp: interp, small: gocv.NewMat(), ordered: gocv.NewMat(), plane: gocv.NewMat()}
 	err := c.makeTables()
 	for _, s := range slots {
 		if err == nil {
@@ -284,7 +286,9 @@ func (c *cook) plan(size image.Point) error {
 	closeMat(&c.cut)
 	closeMat(&c.inside)
 	r := c.recipe
-	src, dst := r.Plan(size.X, size.Y)
+	part := c.box.Window(size.X, size.Y)
+	src, dst := r.Plan(part.W, part.H)
+	src.X, src.Y = src.X+part.X, src.Y+part.Y
 	c.src, c.dst, c.size = rectangle(src), rectangle(dst), size
 	whole := image.Rect(0, 0, r.Width, r.Height)
 	if !c.src.In(image.Rectangle{Max: size}) || !c.dst.In(whole) {

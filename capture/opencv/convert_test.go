@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/source"
 )
 
 // noise is a BGR picture of random bytes.
@@ -123,7 +124,7 @@ func TestCookEveryRecipe(t *testing.T) {
 func check(t *testing.T, r pipeline.Recipe, pictures []gocv.Mat) {
 	t.Helper()
 	slots := [][]byte{make([]byte, r.Bytes()), make([]byte, r.Bytes())}
-	c, err := newCook(r, slots)
+	c, err := newCook(r, source.Box{}, slots)
 	if err != nil {
 		t.Fatalf("%+v: %v", r, err)
 	}
@@ -181,7 +182,7 @@ var steady = map[string]pipeline.Recipe{
 func steadyCook(t testing.TB, r pipeline.Recipe) *cook {
 	t.Helper()
 	r.Width, r.Height, r.Interpolation = 224, 224, pipeline.Linear
-	c, err := newCook(r, [][]byte{make([]byte, r.Bytes())})
+	c, err := newCook(r, source.Box{}, [][]byte{make([]byte, r.Bytes())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +236,7 @@ func BenchmarkCook(b *testing.B) {
 
 func TestCookRefuses(t *testing.T) {
 	r := pipeline.Recipe{Width: 4, Height: 4, Colour: pipeline.RGB, Layout: pipeline.NHWC, Policy: pipeline.Stretch, Interpolation: pipeline.Linear, Element: 1}
-	c, err := newCook(r, [][]byte{make([]byte, r.Bytes())})
+	c, err := newCook(r, source.Box{}, [][]byte{make([]byte, r.Bytes())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,7 +256,7 @@ func TestCookRefuses(t *testing.T) {
 		t.Errorf("after the refusals: %v", err)
 	}
 	r.Interpolation = "lanczos"
-	if _, err := newCook(r, nil); err == nil || fmt.Sprint(err) != `recipe: unknown interpolation "lanczos"` {
+	if _, err := newCook(r, source.Box{}, nil); err == nil || fmt.Sprint(err) != `recipe: unknown interpolation "lanczos"` {
 		t.Errorf("unknown interpolation: %v", err)
 	}
 }

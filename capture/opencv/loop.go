@@ -43,6 +43,10 @@ type loop struct {
 	failed    error     // why it could not
 	began     int64     // retrieve began
 	ended     int64
+	at        int64 // when the retrieved frame was taken
+
+	dresser *dresser
+	looker  *looker // nil: nothing to look for
 }
 
 // run opens the source, answers r, and grabs until the source is over or the
@@ -73,8 +77,12 @@ func (w *Worker) run(o source.Open, r worker.Request) {
 		l.period = rec.Period()
 	}
 	l.frame, l.bgr = gocv.NewMat(), gocv.NewMat()
+	l.dresser, l.looker = newDresser(o.Picture), newLooker(o)
 	defer l.close()
 	l.info = l.g.Info()
+	if l.info.Width > 0 && l.info.Height > 0 {
+		l.info.Width, l.info.Height = o.Picture.Size(l.info.Width, l.info.Height)
+	}
 	l.info.Source, l.info.Demo = o.Source.String(), o.Source.Demo
 	r.Reply(worker.Message{Type: worker.Opened}, l.info)
 	w.mu.Lock()
@@ -91,6 +99,10 @@ func (l *loop) close() {
 	l.w.fresh = false
 	l.w.mu.Unlock()
 	_, _, _ = l.frame.Close(), l.bgr.Close(), l.g.Close()
+	l.dresser.Close()
+	if l.looker != nil {
+		l.looker.Close()
+	}
 }
 
 // turn grabs frame after frame.
@@ -102,7 +114,10 @@ func (l *loop) turn() {
 			l.stop(err)
 			return
 		}
-		l.stand(at)
+		if err := l.look(l.stand(at)); err != nil {
+			l.stop(err)
+			return
+		}
 		if !l.linger() {
 			return
 		}
@@ -134,8 +149,8 @@ func (l *loop) grab() (int64, error) {
 	return at, err
 }
 
-// stand makes the grabbed frame the one that is offered.
-func (l *loop) stand(at int64) {
+// stand makes the grabbed frame the one that is offered, and gives its instant.
+func (l *loop) stand(at int64) int64 {
 	w := l.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -150,6 +165,7 @@ func (l *loop) stand(at int64) {
 		h.LastGrab.Store(at)
 		h.Grabbed.Store(w.seq)
 	}
+	return at
 }
 
 // linger serves the frame that stands until the next one is due: at once where the
@@ -222,6 +238,7 @@ func (l *loop) serveLocked() {
 	for {
 		v, thinned := l.next()
 		if v == nil {
+			l.snapLocked()
 			return
 		}
 		l.answer(v, thinned)
@@ -242,10 +259,16 @@ func (l *loop) next() (*view, uint32) {
 		if !v.waits || v.last >= w.seq || (!w.lock && w.at < v.fill.T[0]) {
 			continue
 		}
+		if w.motion != nil && !v.gate.passes(w.motion, w.at) {
+			v.gate.held = w.seq
+			continue
+		}
 		thinned := uint32(0)
 		if !w.lock {
-			thinned = w.times.before(v.last, w.seq, v.fill.T[0])
+			from := max(v.last, min(v.gate.held, w.seq-1)) // up to there the gate was closed
+			thinned = uint32(from-v.last) + w.times.before(from, w.seq, v.fill.T[0])
 		}
+		v.gate.last = w.at
 		v.waits, v.last, v.taken = false, w.seq, v.fill
 		v.timer.Stop()
 		v.cooking.Lock() // before w.mu is let go, so that no detach can come between
@@ -281,9 +304,15 @@ func (l *loop) retrieve(seq uint64) error {
 		return l.failed
 	}
 	l.retrieved = seq
+	l.w.mu.Lock()
+	l.at = l.w.at // seq is that of the frame that stands
+	l.w.mu.Unlock()
 	l.began = pipeline.Now()
 	if l.failed = l.g.Retrieve(&l.frame); l.failed == nil {
 		l.failed = l.toBGR()
+	}
+	if l.failed == nil {
+		l.picture, l.failed = l.dresser.dress(l.picture)
 	}
 	l.ended = pipeline.Now()
 	if l.failed != nil {
@@ -316,12 +345,15 @@ func (l *loop) toBGR() error {
 // stop tells everybody that no more frames will come.
 func (l *loop) stop(err error) {
 	f := &worker.Failure{Kind: source.FailRead, Text: err.Error()}
+	frozen := new(frozenError)
+	l.info.Stalled = errors.As(err, &frozen)
 	if errors.Is(err, io.EOF) {
 		f = &worker.Failure{Kind: source.FailEnd, Text: "the recording is over"}
 	}
 	w := l.w
 	w.mu.Lock()
 	w.over = f
+	w.dropSnap(f)
 	for _, v := range w.views {
 		if v.waits {
 			v.waits = false

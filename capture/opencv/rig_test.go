@@ -61,17 +61,24 @@ func newRig(t *testing.T, recipes ...pipeline.Recipe) *rig {
 		}
 	})
 	for _, recipe := range recipes {
-		pool, err := worker.NewPool("test", 3, recipe.Bytes())
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.pools = append(r.pools, pool)
-		info, f := pool.Writable()
-		if _, _, err := p.Call(t.Context(), worker.Message{Type: worker.Attach, View: info.View}, source.Attach{PoolInfo: info, Recipe: recipe}, f); err != nil {
-			t.Fatal(err)
-		}
+		r.addView(recipe, source.Box{})
 	}
 	return r
+}
+
+// addView attaches a pool for a part of the picture.
+func (r *rig) addView(recipe pipeline.Recipe, box source.Box) {
+	r.t.Helper()
+	pool, err := worker.NewPool("test", 3, recipe.Bytes())
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.pools = append(r.pools, pool)
+	info, f := pool.Writable()
+	a := source.Attach{PoolInfo: info, Recipe: recipe, Box: box}
+	if _, _, err := r.p.Call(r.t.Context(), worker.Message{Type: worker.Attach, View: info.View}, a, f); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // open opens a source as the daemon does.

@@ -35,6 +35,13 @@ type Worker struct {
 	over  *worker.Failure // why no more frames will come
 	lock  bool            // lockstep
 	loop  *loop           // nil before the source is open
+
+	motion *source.Motion // nil: no gate
+	pixels source.Pixels
+	blob   *worker.Area // where snapshots go; nil: there are none
+	snap   *snap        // waits for its picture
+
+	encoding sync.WaitGroup // snapshots that are being encoded
 }
 
 // Areas maps what is attached (worker.Areas).
@@ -51,6 +58,8 @@ type view struct {
 	waits bool           // fill waits for a frame
 	fill  worker.Request // a copy, for it is answered later
 	timer *time.Timer    // answers Empty at the fill's deadline
+	box   source.Box     // the part of the picture that it looks at
+	gate  gate
 
 	cooking sync.Mutex // held while the cook works; guards what follows
 	cook    *cook
@@ -81,6 +90,8 @@ func (w *Worker) Handle(_ context.Context, r *worker.Request) {
 		w.open(r)
 	case worker.Fill:
 		w.fill(r)
+	case worker.Snap:
+		w.snapshot(r)
 	default:
 		r.Fail("request", fmt.Errorf("a capture worker does not know %s", r.Type))
 	}
@@ -89,8 +100,15 @@ func (w *Worker) Handle(_ context.Context, r *worker.Request) {
 func (w *Worker) attach(r *worker.Request) {
 	var a source.Attach
 	err := r.Decode(&a)
-	if err == nil {
-		err = source.CheckRecipe(a.Recipe, a.Size)
+	switch {
+	case err != nil:
+	case a.Blob:
+		w.attachBlob(r)
+		return
+	default:
+		if err = source.CheckRecipe(a.Recipe, a.Size); err == nil {
+			err = a.Box.Check()
+		}
 	}
 	if err != nil {
 		r.Fail("attach", err)
@@ -104,10 +122,10 @@ func (w *Worker) attach(r *worker.Request) {
 	for i := range slots {
 		slots[i] = area.Slot(i)
 	}
-	v := &view{id: area.Info.View, area: area}
+	v := &view{id: area.Info.View, area: area, box: a.Box}
 	v.timer = time.AfterFunc(time.Hour, func() { w.expire(v) })
 	v.timer.Stop()
-	if v.cook, err = newCook(a.Recipe, slots); err != nil {
+	if v.cook, err = newCook(a.Recipe, a.Box, slots); err != nil {
 		// The recipe was checked: OpenCV has no memory left, say. Its fills tell.
 		w.tell(source.Info{Lost: err.Error()})
 		return
@@ -117,6 +135,17 @@ func (w *Worker) attach(r *worker.Request) {
 	w.views[v.id] = v
 	w.mu.Unlock()
 	w.stir()
+}
+
+// attachBlob takes the room for snapshots.
+func (w *Worker) attachBlob(r *worker.Request) {
+	area, err := w.areas.Attach(r)
+	if err != nil {
+		return // answered
+	}
+	w.mu.Lock()
+	w.blob = area
+	w.mu.Unlock()
 }
 
 func (w *Worker) detach(r *worker.Request) {
@@ -137,7 +166,11 @@ func (w *Worker) detach(r *worker.Request) {
 
 func (w *Worker) open(r *worker.Request) {
 	var o source.Open
-	if err := r.Decode(&o); err != nil {
+	err := r.Decode(&o)
+	if err == nil {
+		err = o.Check()
+	}
+	if err != nil {
 		r.Fail(source.FailOpen, err)
 		return
 	}
@@ -147,6 +180,7 @@ func (w *Worker) open(r *worker.Request) {
 	}
 	w.mu.Lock()
 	w.seq, w.lock = o.FirstSeq, o.Lockstep
+	w.motion, w.pixels = o.Motion, o.Pixels
 	for _, v := range w.views {
 		v.last = w.seq
 	}
@@ -221,6 +255,7 @@ func (w *Worker) Close(wait time.Duration) {
 			return
 		}
 	}
+	w.encoding.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, v := range w.views {

@@ -117,15 +117,15 @@ func (a *agent) setCamera(c publish.Command) error {
 	cam := a.cameras[i]
 	conf := a.cfg.Cameras[cam.id]
 	if c.Snapshot {
-		return fmt.Errorf("snapshot: this version takes none")
+		if err := cam.shots.ask(); err != nil {
+			return err
+		}
 	}
 	if c.FPS != nil && conf.Pace == "lockstep" {
 		return fmt.Errorf("fps: camera %s goes in lockstep: every frame is answered", cam.id)
 	}
 	if c.Enabled != nil {
-		if err := cam.enable(*c.Enabled); err != nil {
-			return err
-		}
+		cam.cam.Enable(*c.Enabled)
 	}
 	if c.FPS != nil {
 		for _, m := range a.models {
@@ -173,24 +173,4 @@ func (f *floor) cut(r *pipeline.Result) {
 		n++
 	}
 	r.Labels = r.Labels[:n]
-}
-
-// switchable is a camera that can be switched off.
-type switchable interface {
-	Enable(on bool)
-	Enabled() bool
-}
-
-func (c *camera) enable(on bool) error {
-	s, ok := any(c.cam).(switchable)
-	if !ok {
-		return fmt.Errorf("enabled: this version cannot switch cameras off")
-	}
-	s.Enable(on)
-	return nil
-}
-
-func (c *camera) enabled() bool {
-	s, ok := any(c.cam).(switchable)
-	return !ok || s.Enabled()
 }

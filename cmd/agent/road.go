@@ -1,17 +1,14 @@
 package main
 
-// The road itself: models with their workers, cameras with theirs, and the
-// scheduler between them.
+// The road itself: models with their workers, and the scheduler before each.
+// (cameras.go has what feeds it.)
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
 	"time"
 
-	"edgeagent/capture"
 	"edgeagent/delegates"
 	"edgeagent/infer"
 	"edgeagent/internal/build"
@@ -33,15 +30,6 @@ type model struct {
 	all       *stages // of all models
 	least     floor   // that a command has set
 }
-
-// camera is a camera under supervision.
-type camera struct {
-	id  string
-	cam *capture.Camera
-}
-
-// demoClip stands in for a camera where there is none.
-const demoClip = "models/demo/demo.mp4"
 
 // workshop is what models and cameras are opened with; the agent and classify
 // both have one.
@@ -182,30 +170,6 @@ func (m *model) Result(r *pipeline.Result) {
 	m.sinks.Result(r)
 }
 
-// openCameras starts every camera of the config; one that is not there is waited
-// for.
-func (a *agent) openCameras(context.Context) error {
-	path, _, err := capture.FindBinary(a.resolved(a.cfg.CaptureBinary))
-	missing := ""
-	var bin *worker.Binary
-	switch {
-	case err != nil:
-		missing = err.Error()
-	default:
-		if bin, err = worker.OpenBinary(path); err != nil {
-			missing = err.Error()
-			break
-		}
-		a.onClose(func(context.Context) { _ = bin.Close() })
-	}
-	for _, id := range a.cfg.CameraIDs() {
-		if err := a.openCamera(id, bin, missing); err != nil {
-			return exit.With(exit.Config, err)
-		}
-	}
-	return nil
-}
-
 // resolved finds p where the config may mean it. Where nothing is found it is the
 // first of these places, for others to complain, and to wait until it is there.
 func (a *agent) resolved(p config.Path) string {
@@ -215,72 +179,6 @@ func (a *agent) resolved(p config.Path) string {
 	}
 	return found
 }
-
-func (a *agent) openCamera(id string, bin *worker.Binary, missing string) error {
-	conf := a.cfg.Cameras[id]
-	var views []capture.ViewConfig
-	for _, m := range a.models {
-		if !slices.Contains(conf.Models, m.id) {
-			continue
-		}
-		views = append(views, capture.ViewConfig{Model: m.id, Recipe: m.model.Recipe, OnPool: func(p *worker.Pool) {
-			if err := m.chain.AddPool(context.Background(), p); err != nil && !errors.Is(err, delegates.ErrClosed) {
-				a.log.Error("frame pool not attached", "camera", id, "model", m.id, "err", err)
-			}
-		}})
-	}
-	src := string(conf.Source)
-	if conf.Source.Kind() == config.SourceFile {
-		src = a.resolved(config.Path(src))
-	}
-	demo, _ := a.cfg.Resolve(demoClip)
-	if demo == "" {
-		demo, _ = findShipped(demoClip)
-	}
-	cam, err := capture.Open(capture.Config{
-		ID: id, Source: src, Width: conf.Width, Height: conf.Height, Pace: capture.Pace(conf.Pace), Loop: conf.Loop,
-		Demo: demo, Spawner: a.spawner, Binary: bin, Missing: missing, Build: build.ID(), Log: a.log,
-		MaxResident: a.cfg.Runtime.WorkerLimit(),
-	}, views, a.event, func(st pipeline.CameraStatus) {
-		a.client.CameraStatus(id, st)
-		a.kick()
-	})
-	if err != nil {
-		return err
-	}
-	a.onClose(cam.Close)
-	a.cameras = append(a.cameras, &camera{id: id, cam: cam})
-	return a.connect(id, conf, cam)
-}
-
-// connect puts a camera's views before their models.
-func (a *agent) connect(id string, conf config.Camera, cam *capture.Camera) error {
-	for _, m := range a.models {
-		v := cam.View(m.id, "")
-		if v == nil {
-			continue
-		}
-		if err := m.chain.AddPool(context.Background(), v.Pool()); err != nil {
-			return err
-		}
-		m.sinks[id] = &sink{client: a.client, line: a.metrics.Line(id, m.id), printer: a.printer, log: a.log, smooth: smoother(conf.Smooth)}
-		fps := conf.FPS
-		if conf.Pace == string(capture.Lockstep) {
-			fps = 0 // every frame, none left out
-		}
-		m.scheduler.Add(infer.LineConfig{View: view{v, id}, FPS: fps, Weight: float64(conf.Weight)})
-	}
-	return nil
-}
-
-// view gives a capture view its camera's name.
-type view struct {
-	*capture.View
-	camera string
-}
-
-// Camera is the camera's id.
-func (v view) Camera() string { return v.camera }
 
 // event publishes what happened to a part and lets the state follow. It waits for
 // nothing: parts call it between two frames.

@@ -37,8 +37,10 @@ func (a *agent) statusLine(s publish.AgentState) string {
 			continue
 		}
 		for _, m := range a.models {
-			if sink := m.sinks[c.id]; sink != nil {
-				named = append(named, fmt.Sprintf("%s %s (%s)", c.id, orDash(sink.shown()), orDash(s.Models[m.id].Delegate)))
+			for _, region := range c.regions {
+				if sink := m.sinks[look{c.id, region}]; sink != nil {
+					named = append(named, fmt.Sprintf("%s %s (%s)", c.name(region), orDash(sink.shown()), orDash(s.Models[m.id].Delegate)))
+				}
 			}
 		}
 	}
@@ -105,11 +107,15 @@ func (f *flow) stuck(a *agent, now int64) string {
 		var grabbed int64
 		limit := flowLimit
 		for _, c := range a.cameras {
-			if m.sinks[c.id] == nil {
+			looks := false
+			for _, region := range c.regions {
+				n := m.scheduler.Counts(c.id, region)
+				count += n.Captured + n.Answered + n.Failed
+				looks = looks || m.sinks[look{c.id, region}] != nil
+			}
+			if !looks || c.conf.Motion.On { // a gate that is shut settles nothing
 				continue
 			}
-			n := m.scheduler.Counts(c.id, "")
-			count += n.Captured + n.Answered + n.Failed
 			if i := c.cam.Info(); i.Status == pipeline.CameraOnline {
 				grabbed = max(grabbed, i.LastGrab)
 			}

@@ -24,7 +24,8 @@ type sink struct {
 	line    *metrics.Line
 	printer *printer
 	log     *slog.Logger
-	failed  bool // the last hand-over was refused
+	onLabel func(*pipeline.Result) // told when the stable label changes; may be nil
+	failed  bool                   // the last hand-over was refused
 
 	smooth *infer.Smoother
 	stable atomic.Pointer[string] // the label that dashboards show
@@ -58,14 +59,17 @@ func (s *sink) label(r *pipeline.Result) {
 	if l, changed := s.smooth.Next(r); changed {
 		s.stable.Store(&l)
 		s.client.Label(r.Camera, r.Model, r.Region, l)
+		if s.onLabel != nil {
+			s.onLabel(r)
+		}
 	}
 }
 
-// sinks gives each result to the sink of its camera; one for each model.
-type sinks map[string]*sink
+// sinks gives each result to the sink of its camera and region; one for each model.
+type sinks map[look]*sink
 
 // Result finds the sink.
-func (s sinks) Result(r *pipeline.Result) { s[r.Camera].Result(r) }
+func (s sinks) Result(r *pipeline.Result) { s[look{r.Camera, r.Region}].Result(r) }
 
 // printer writes results to a terminal: each change of label at once, else one
 // line a second and camera. A terminal that does not take lines (Ctrl-S) loses

@@ -84,7 +84,7 @@ func (a *agent) publishStates(r *rates) {
 			answered += v.Answered
 		}
 		s.Cameras[c.id] = publish.CameraBrief{Status: st.Status, FPS: r.of("camera/"+c.id, answered), Demo: st.Demo}
-		if st.Status != pipeline.CameraOnline {
+		if st.Status != pipeline.CameraOnline && st.Status != pipeline.CameraDisabled {
 			s.Why = append(s.Why, "camera "+c.id+": "+string(st.Status))
 		}
 	}
@@ -119,8 +119,8 @@ func (a *agent) modelState(m *model, r *rates) publish.ModelState {
 	for _, o := range m.model.Outputs {
 		s.Outputs = append(s.Outputs, o.String())
 	}
-	for _, c := range a.cameras {
-		n := m.scheduler.Counts(c.id, "")
+	for l := range m.sinks {
+		n := m.scheduler.Counts(l.camera, l.region)
 		s.Answered += n.Answered
 		s.Failed += n.Failed
 	}
@@ -162,11 +162,13 @@ func delegateState(m *model) publish.DelegateState {
 func (a *agent) cameraState(c *camera) publish.CameraState {
 	i := c.cam.Info()
 	s := publish.CameraState{
-		Camera: c.id, Status: i.Status, Enabled: c.enabled(), FPS: i.FPS, Source: i.Source, Demo: i.Demo, Counts: []publish.ViewCounts{},
+		Camera: c.id, Status: i.Status, Enabled: c.cam.Enabled(), FPS: i.FPS, Source: i.Source, Demo: i.Demo, Counts: []publish.ViewCounts{},
 	}
 	for _, m := range a.models {
-		if m.sinks[c.id] != nil {
-			s.Counts = append(s.Counts, publish.ViewCounts{Model: m.id, Counts: m.scheduler.Counts(c.id, "")})
+		for _, r := range c.regions {
+			if m.sinks[look{c.id, r}] != nil {
+				s.Counts = append(s.Counts, publish.ViewCounts{Model: m.id, Region: r, Counts: m.scheduler.Counts(c.id, r)})
+			}
 		}
 	}
 	s.Command = a.outcomes.of(publish.Target{Kind: publish.TargetCamera, Name: c.id})
@@ -243,7 +245,7 @@ func (a *agent) Missing() []web.Missing {
 		missing = append(missing, web.Missing{Part: "config", Why: a.options.safe.text()})
 	}
 	for _, c := range a.cameras {
-		if i := c.cam.Info(); i.Status != pipeline.CameraOnline {
+		if i := c.cam.Info(); i.Status != pipeline.CameraOnline && i.Status != pipeline.CameraDisabled {
 			missing = append(missing, web.Missing{Part: "camera", Name: c.id, Why: string(i.Status) + because(i.LastError)})
 		}
 	}
@@ -262,8 +264,8 @@ func (a *agent) Missing() []web.Missing {
 func (a *agent) sources() metrics.Sources {
 	return metrics.Sources{
 		Frames: func() (all []metrics.Frames) {
-			a.eachView(func(m *model, c *camera) {
-				all = append(all, metrics.Frames{Camera: c.id, Model: m.id, Counts: m.scheduler.Counts(c.id, "")})
+			a.eachView(func(m *model, l look) {
+				all = append(all, metrics.Frames{Camera: l.camera, Model: m.id, Region: l.region, Counts: m.scheduler.Counts(l.camera, l.region)})
 			})
 			return all
 		},
@@ -339,12 +341,10 @@ func (a *agent) openCams() []*camera {
 	return a.cameras
 }
 
-func (a *agent) eachView(f func(*model, *camera)) {
+func (a *agent) eachView(f func(*model, look)) {
 	for _, m := range a.openedModels() {
-		for _, c := range a.cameras {
-			if m.sinks[c.id] != nil {
-				f(m, c)
-			}
+		for l := range m.sinks {
+			f(m, l)
 		}
 	}
 }

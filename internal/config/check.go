@@ -237,8 +237,6 @@ func (m Model) checkManifest(p *collector, key string) {
 func (c *Config) checkCamera(p *collector, key string, cam Camera) {
 	if err := cam.Source.check(); err != nil {
 		p.key(key+".source", "%v", err)
-	} else if k := cam.Source.Kind(); comesLater(key+".source", string(k)) {
-		p.key(key+".source", "%s: is not in this version of edge-agent yet; it has auto, /dev/video0, URLs, files, folders, gstreamer: and testpattern:", k)
 	}
 	if len(cam.Models) == 0 {
 		p.key(key+".models", "no model looks at this camera; name one, as in models: [%s]", append(c.ModelIDs(), "objects")[0])
@@ -267,5 +265,10 @@ func (c *Config) checkCamera(p *collector, key string, cam Camera) {
 	}
 	if (cam.Width == 0) != (cam.Height == 0) {
 		p.key(key, "width and height belong together; one of them is missing")
+	}
+	cam.checkPicture(p, key)
+	cam.checkReading(p, key)
+	if cam.Snapshot.On && c.Pixels != "mqtt" {
+		p.key(key+".snapshot", "publishes pictures, and pixels: %s does not allow that; write pixels: mqtt beside cameras:", c.Pixels)
 	}
 }

@@ -51,5 +51,5 @@ const agentsOwnName = "edge-agent"
 // CommandsPassword reads the password of who may send commands to the embedded
 // broker; empty when there is none.
 func (c *Config) CommandsPassword() (Secret, error) {
-	return c.secretFile("commands.password_file", c.Commands.PasswordFile)
+	return c.secret("commands.password_file", Secret{}, c.Commands.PasswordFile)
 }

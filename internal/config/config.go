@@ -35,7 +35,9 @@ type Config struct {
 	Commands Commands          `yaml:"commands"`
 	Models   map[string]Model  `yaml:"models"`
 	Cameras  map[string]Camera `yaml:"cameras"`
-	Runtime  Runtime           `yaml:"runtime"`
+	// Pixels is where pictures may go: "none", "local" (our own page) or "mqtt".
+	Pixels  string  `yaml:"pixels" one:"none local mqtt"`
+	Runtime Runtime `yaml:"runtime"`
 	// CaptureBinary is edge-agent-capture; empty: searched beside the agent, then
 	// in /usr/lib/edge-agent.
 	CaptureBinary Path `yaml:"capture_binary"`
@@ -143,19 +145,6 @@ type Delegate struct {
 	Threads int    `yaml:"threads" min:"0" max:"256"` // cpu only; 0: the model's
 }
 
-// Camera is a source of frames and the models that look at them.
-type Camera struct {
-	Source Source   `yaml:"source"`
-	Models []string `yaml:"models"`
-	FPS    float64  `yaml:"fps" min:"0" max:"1000"` // inferences a second, each model; 0: as fast as it goes
-	Pace   string   `yaml:"pace" one:"realtime lockstep"`
-	Loop   bool     `yaml:"loop"`                      // files and folders begin again at their end
-	Weight int      `yaml:"weight" min:"1" max:"1000"` // share of a busy model, against its other cameras
-	Width  int      `yaml:"width" min:"0" max:"16384"` // asked of a V4L2 camera; 0: its own choice
-	Height int      `yaml:"height" min:"0" max:"16384"`
-	Smooth Smooth   `yaml:"smooth"`
-}
-
 // Smooth is how single answers become the label topic, which changes only when it is
 // stable.
 type Smooth struct {
@@ -217,19 +206,14 @@ func (c *Config) defaults() {
 			Events:   Class{QoS: 1, Durability: "disk", Drop: "oldest"},
 			Queue:    Queue{MaxBytes: 64 << 20, MaxAge: Duration(24 * hour)},
 		},
-		Web: Web{Listen: "127.0.0.1:8080"},
-		Log: Log{Level: "info", Format: "auto"},
+		Pixels: "local",
+		Web:    Web{Listen: "127.0.0.1:8080"},
+		Log:    Log{Level: "info", Format: "auto"},
 	}
 }
 
 // defaults fills a Model as if its block were empty.
 func (m *Model) defaults() { *m = Model{} }
-
-// defaults fills a Camera as if its block were empty.
-func (c *Camera) defaults() {
-	*c = Camera{Source: "auto", FPS: 10, Pace: "realtime", Loop: true, Weight: 1}
-	c.Smooth.defaults()
-}
 
 // defaults fills a Smooth as if its block were empty.
 func (s *Smooth) defaults() { *s = Smooth{Method: "none", Alpha: 0.4, Window: 5, Frames: 3} }

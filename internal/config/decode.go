@@ -51,6 +51,14 @@ func (d *decoder) value(n *yaml.Node, v reflect.Value, key string, t reflect.Str
 		}
 		return
 	}
+	if s, ok := v.Addr().Interface().(shaped); ok {
+		if isNull(n) {
+			d.at(n, key, "has no value; give it one or remove the key")
+			return
+		}
+		s.shape(d, n, key)
+		return
+	}
 	switch v.Kind() {
 	case reflect.Struct:
 		d.block(n, v, key)

@@ -196,16 +196,13 @@ func (c *collector) syntax(err error, data []byte) {
 // password_file without the line end. None at all is an empty Secret. Call it at
 // each connect, so that a changed file counts.
 func (c *Config) MQTTPassword() (Secret, error) {
-	if c.MQTT.PasswordFile == "" {
-		return c.MQTT.Password, nil
-	}
-	return c.secretFile("mqtt.password_file", c.MQTT.PasswordFile)
+	return c.secret("mqtt.password_file", c.MQTT.Password, c.MQTT.PasswordFile)
 }
 
-// secretFile reads a password from a file, without the line end; none without a file.
-func (c *Config) secretFile(key string, file Path) (Secret, error) {
+// secret gives what stands in file, of which key speaks, else what was said.
+func (c *Config) secret(key string, said Secret, file Path) (Secret, error) {
 	if file == "" {
-		return Secret{}, nil
+		return said, nil
 	}
 	path, searched := c.Resolve(file)
 	if path == "" {

@@ -144,7 +144,30 @@ models:
 cameras:
   front: {source: "rtsp://user:password@host/path", models: [mine], fps: 0, weight: 3, width: 1280, height: 720}
   clip: {source: clip.mp4, models: [mine], pace: lockstep, loop: false}
-  back: {source: 0, models: [mine]}
+  back: {source: 0, models: [mine], width: 1280, height: 720, device_fps: 30, pixel_format: MJPG, priority: high}
+  gate:
+    source: rtsp://host/path
+    models: [mine]
+    transport: udp
+    backend: gstreamer
+    username: viewer
+    password_file: camera-password
+    open_timeout: 10s
+    read_timeout: 2.5s
+    max_age: 10s
+    frozen: 60s
+    lens_watch: false
+    crop: [0.25, 0, 0.5, 1]
+    rotate: 90
+    flip: horizontal
+    mask: [[0, 0], [0.3, 0], [0.3, 0.2], [0, 0.2]]
+    regions: {door: {box: [0.1, 0.2, 0.3, 0.6]}, gate: {box: [0.6, 0.2, 0.3, 0.6], models: [mine]}}
+    motion: {threshold: 25, min_area: 0.005, hold: 2s, every: 60s}
+    snapshot: {every: 10m, on_label: true, quality: 80, width: 640, boxes: true, retain: true}
+  still: {source: "http://host/still.jpg", models: [mine], poll: 5s, mask: [[[0, 0], [1, 0], [0, 1]], [[0.5, 0.5], [1, 0.5], [1, 1]]], motion: {every: never}, frozen: never}
+  drop: {source: pictures, models: [mine], watch: true}
+  board: {source: "csi:pi", models: [mine]}
+pixels: mqtt
 runtime: {library: /opt/litert/libLiteRt.so}
 capture_binary: bin/edge-agent-capture
 web: {listen: ""}
@@ -159,6 +182,13 @@ log: {level: debug, format: journal}
 	}
 	if len(m.Delegates) != 1 || m.CPUThreads(m.Delegates[0]) != 2 || m.CPUThreads(Delegate{}) != 4 {
 		t.Errorf("delegates: %+v", m.Delegates)
+	}
+	gate, still := c.Cameras["gate"], c.Cameras["still"]
+	if len(gate.Mask) != 1 || len(gate.Mask[0]) != 4 || len(still.Mask) != 2 || gate.Crop[2] != 0.5 || gate.Regions["door"].Box[3] != 0.6 {
+		t.Errorf("pictures: %+v %+v", gate, still)
+	}
+	if g := still.Gate(); g == nil || g.Threshold != 25 || g.EveryMS != 0 || gate.Gate().EveryMS != 60_000 || still.Frozen != 0 || c.Cameras["drop"].Gate() != nil || !gate.Snapshot.Retain {
+		t.Errorf("gates: %+v %+v", g, gate.Snapshot)
 	}
 	if c.Cameras["back"].Source.Kind() != SourceV4L2 || c.Cameras["clip"].Loop || c.Cameras["clip"].FPS != 10 {
 		t.Errorf("cameras: %+v", c.Cameras)
@@ -220,19 +250,20 @@ func TestDataDir(t *testing.T) {
 	}
 }
 
-// plain is Smooth where nothing is said.
-var plain = Smooth{Method: "none", Alpha: 0.4, Window: 5, Frames: 3}
-
 func TestDefaults(t *testing.T) {
 	c := mustLoad(t, small, here())
 	var want Config
 	want.defaults()
 	want.Agent.ID = "porch"
 	want.Models = map[string]Model{"objects": {Manifest: "m.yaml", Delegates: []Delegate{{Kind: "cpu"}}}}
-	want.Cameras = map[string]Camera{"front": {
-		Source: "auto", Models: []string{"objects"}, FPS: 10, Pace: "realtime", Loop: true, Weight: 1, Smooth: plain,
-	}}
-	if diff := cmp.Diff(&want, c, cmp.AllowUnexported(Secret{}), cmp.FilterPath(func(p cmp.Path) bool {
+	var front Camera
+	front.defaults()
+	if front.Source != "auto" || front.FPS != 10 || front.Pace != "realtime" || !front.Loop || front.Weight != 1 {
+		t.Errorf("a camera of which nothing is said: %+v", front)
+	}
+	front.Models = []string{"objects"}
+	want.Cameras = map[string]Camera{"front": front}
+	if diff := cmp.Diff(&want, c, cmp.FilterPath(func(p cmp.Path) bool {
 		return p.String() == "dir" || p.String() == "file" || p.String() == "text"
 	}, cmp.Ignore())); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -399,10 +430,12 @@ func TestOverrides(t *testing.T) {
 	if got, want := string(c.Agent.DataDir), filepath.Join(here, "data"); got != want {
 		t.Errorf("data_dir %s, want %s: a flag is meant from where the user stands", got, want)
 	}
-	want := map[string]Camera{
-		"front":     {Source: Source(filepath.Join(here, "clip.mp4")), Models: []string{"a"}, FPS: 3, Pace: "realtime", Weight: 1, Smooth: plain},
-		"back-door": {Source: "rtsp://h/?a=b", Models: []string{"a", "b"}, FPS: 7.5, Pace: "realtime", Loop: true, Weight: 1, Smooth: plain},
-	}
+	var front Camera
+	front.defaults()
+	door := front
+	front.Source, front.Models, front.FPS, front.Loop = Source(filepath.Join(here, "clip.mp4")), []string{"a"}, 3, false
+	door.Source, door.Models, door.FPS = "rtsp://h/?a=b", []string{"a", "b"}, 7.5
+	want := map[string]Camera{"front": front, "back-door": door}
 	if diff := cmp.Diff(want, c.Cameras); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
@@ -415,10 +448,10 @@ func TestBadOverrides(t *testing.T) {
 	t.Setenv("EDGE_AGENT_MQTT_BROKR", "tcp://x")
 	t.Setenv("EDGE_AGENT_MQTT_RESULTS_QOS", "9")
 	t.Setenv("EDGE_AGENT_CAMERAS_FRONT_MODELS", "a,c")
-	_, ps := load(t, twoCameras, flags(t, "--log-level", "loud", "--source", "frnt=x.mp4", "--source", "back-door=csi:pi"))
+	_, ps := load(t, twoCameras, flags(t, "--log-level", "loud", "--source", "frnt=x.mp4", "--source", "back-door=csi:x"))
 	want := `--log-level: "loud" is not debug, info, warn or error
 --source: there is no camera "frnt", did you mean front? (./frnt… for a file of that name)
---source: csi: is not in this version of edge-agent yet; it has auto, /dev/video0, URLs, files, folders, gstreamer: and testpattern:
+--source: csi:x: there is csi:jetson and csi:pi
 EDGE_AGENT_CAMERAS_FRONT_MODELS: there is no model "c", did you mean a?
 EDGE_AGENT_MQTT_BROKR: sets nothing, did you mean EDGE_AGENT_MQTT_BROKER?
 EDGE_AGENT_MQTT_RESULTS_QOS: 9 is out of range; it goes from 0 to 2`

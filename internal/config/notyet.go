@@ -9,11 +9,6 @@ import "strings"
 // notYet holds keys ("cameras.*.regions") and values ("…kind=gpu") that are
 // known and not built.
 var notYet = map[string]bool{
-	"pixels":                             true,
-	"cameras.*.regions":                  true,
-	"cameras.*.mask":                     true,
-	"cameras.*.motion":                   true,
-	"cameras.*.snapshot":                 true,
 	"models.*.order":                     true,
 	"models.*.check_every":               true,
 	"models.*.engine":                    true,
@@ -25,7 +20,6 @@ var notYet = map[string]bool{
 	"models.*.delegates.*.kind=gpu":      true,
 	"models.*.delegates.*.kind=edgetpu":  true,
 	"models.*.delegates.*.kind=external": true,
-	"cameras.*.source=csi":               true,
 }
 
 // comesLater says whether key, or value at key when it is not empty, stands in

@@ -41,7 +41,7 @@ func leaves() []leaf {
 // walk visits the leaves of t, which stands at l.
 func walk(t reflect.Type, l leaf, visit func(leaf)) {
 	switch {
-	case reflect.PointerTo(t).Implements(reflect.TypeFor[scalar]()):
+	case reflect.PointerTo(t).Implements(reflect.TypeFor[scalar]()), isShaped(t):
 		visit(l)
 	case t.Kind() == reflect.Struct:
 		for f := range t.Fields() {

@@ -25,7 +25,7 @@ const (
 	SourceURL         SourceKind = "url"         // rtsp, rtsps, http, https
 	SourceGStreamer   SourceKind = "gstreamer"   // gstreamer:PIPELINE
 	SourceCSI         SourceKind = "csi"         // csi:pi, csi:jetson
-	SourceTestPattern SourceKind = "testpattern" // testpattern: or testpattern:WIDTHxHEIGHT
+	SourceTestPattern SourceKind = "testpattern" // testpattern: or testpattern:WIDTHxHEIGHT@FPS
 	SourceFile        SourceKind = "file"        // a clip or a picture, or a folder of pictures; Config.Resolve finds it
 )
 
@@ -78,8 +78,6 @@ func (s Source) check() error {
 	switch s.Kind() {
 	case SourceURL:
 		return s.checkURL()
-	case SourceCSI:
-		return nil // told by notYet
 	case SourceFile:
 		return s.checkFile()
 	}

@@ -54,6 +54,37 @@ func (d *Duration) parse(s string) error {
 	return nil
 }
 
+// Interval is a Duration, or 0 where the config says never.
+type Interval time.Duration
+
+// never is how the config writes an Interval of 0.
+const never = "never"
+
+// Std is i as the standard library knows it.
+func (i Interval) Std() time.Duration { return time.Duration(i) }
+
+// String writes i as the config does.
+func (i Interval) String() string {
+	if i == 0 {
+		return never
+	}
+	return time.Duration(i).String()
+}
+
+// parse reads a duration, or never.
+func (i *Interval) parse(s string) error {
+	if s == never {
+		*i = 0
+		return nil
+	}
+	var d Duration
+	if err := d.parse(s); err != nil {
+		return fmt.Errorf("%w; or %s", err, never)
+	}
+	*i = Interval(d)
+	return nil
+}
+
 // Size is a number of bytes that was written with its unit.
 type Size int64
 
@@ -127,6 +158,9 @@ func (s Secret) Reveal() string {
 
 // Empty says whether there is no text.
 func (s Secret) Empty() bool { return s.Reveal() == "" }
+
+// Equal compares the texts.
+func (s Secret) Equal(o Secret) bool { return s.Reveal() == o.Reveal() }
 
 // String is "[redacted]".
 func (s Secret) String() string {

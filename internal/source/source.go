@@ -26,6 +26,7 @@ const (
 	V4L2      Kind = "v4l2"      // Where is the device's path
 	URL       Kind = "url"       // rtsp, rtsps, http, https
 	GStreamer Kind = "gstreamer" // Where is the pipeline
+	CSI       Kind = "csi"       // Where is pi or jetson; Resolve makes it a pipeline
 	File      Kind = "file"      // a video file
 	Images    Kind = "images"    // a picture, or a folder of them in the order of their names
 	Pattern   Kind = "pattern"   // drawn by the worker, with a frame counter in it
@@ -40,6 +41,7 @@ type Source struct {
 	Files  []string `json:"files,omitempty"`  // Images: these pictures, in this order, instead of Where
 	FPS    float64  `json:"fps,omitempty"`    // wished of a device, or the pace of pictures; 0: the source's own
 	Demo   bool     `json:"demo,omitempty"`   // the demo clip stands in for a camera
+	Options
 }
 
 // PatternWidth, PatternHeight and PatternFPS are the test pattern's where none are given.
@@ -62,6 +64,7 @@ var forms = []struct {
 	parse  func(rest string) (Source, error)
 }{
 	{"/dev/", func(rest string) (Source, error) { return Source{Kind: V4L2, Where: "/dev/" + rest}, nil }},
+	{"csi:", parseCSI},
 	{"gstreamer:", parsePipeline},
 	{"testpattern:", parsePattern},
 }
@@ -71,6 +74,7 @@ var forms = []struct {
 //	auto                      the first V4L2 camera, else the demo clip
 //	/dev/video0  0            a V4L2 device; by-id paths too
 //	rtsp://… rtsps://… http://… https://…
+//	csi:pi csi:jetson         the board's own camera, by GStreamer
 //	gstreamer:PIPELINE        ends in an appsink
 //	testpattern:[WxH][@FPS]
 //	any other                 a path: video, picture, or folder of pictures
@@ -147,7 +151,7 @@ func parsePattern(rest string) (Source, error) {
 // and the pattern can.
 func (s Source) Live() bool {
 	switch s.Kind {
-	case V4L2, URL, GStreamer:
+	case V4L2, URL, GStreamer, CSI:
 		return true
 	}
 	return false
@@ -161,6 +165,8 @@ func (s Source) Resolve(demo string) (Source, error) {
 		return s.resolveAuto(demo)
 	case Path:
 		return s.resolvePath()
+	case CSI:
+		s.Kind, s.Where = GStreamer, csiPipelines[s.Where](s)
 	}
 	return s, nil
 }
@@ -208,6 +214,8 @@ func (s Source) String() string {
 		return fmt.Sprintf("testpattern:%dx%d@%g", s.Width, s.Height, s.FPS)
 	case GStreamer:
 		return Redact("gstreamer:" + s.Where)
+	case CSI:
+		return "csi:" + s.Where
 	}
 	return Redact(s.Where)
 }

@@ -17,6 +17,23 @@ type Open struct {
 	FirstSeq uint64 `json:"first_seq"`          // seq of the last frame that earlier workers grabbed
 	OpenMS   int    `json:"open_ms"`            // what the backend is given to open, in milliseconds
 	ReadMS   int    `json:"read_ms"`            // what it is given to read a frame
+
+	Picture  Picture `json:"picture,omitzero"`    // what is done to every frame before it is used
+	Motion   *Motion `json:"motion,omitempty"`    // nil: frames go through whether anything moves or not
+	Pixels   Pixels  `json:"pixels,omitempty"`    // where pictures may go; "" is none
+	FrozenMS int     `json:"frozen_ms,omitempty"` // a live source that shows the same picture for so long is lost; 0: never
+	Lens     bool    `json:"lens,omitempty"`      // tell a dark, covered, blurred or moved camera
+}
+
+// Check says why it cannot be opened so.
+func (o Open) Check() error {
+	if err := o.Picture.Check(); err != nil {
+		return err
+	}
+	if o.Motion != nil {
+		return o.Motion.Check()
+	}
+	return nil
 }
 
 // Attach is the body of an Attach request: a pool, and how frames become what
@@ -24,6 +41,8 @@ type Open struct {
 type Attach struct {
 	worker.PoolInfo
 	Recipe pipeline.Recipe `json:"recipe"`
+	Box    Box             `json:"box,omitzero"`   // the part of the picture that is cooked
+	Blob   bool            `json:"blob,omitempty"` // no view: its one slot takes encoded pictures
 }
 
 // Info is the body of Opened, and of the worker's unasked messages: all it knows
@@ -36,9 +55,24 @@ type Info struct {
 	Source  string  `json:"source"`            // without secrets
 	Granted string  `json:"granted,omitempty"` // what a device made of the wishes
 	Demo    bool    `json:"demo,omitempty"`
-	Over    bool    `json:"over,omitempty"` // the recording is over
-	Lost    string  `json:"lost,omitempty"` // why no more frames will come from this worker
+	Over    bool    `json:"over,omitempty"`    // the recording is over
+	Lost    string  `json:"lost,omitempty"`    // why no more frames will come from this worker
+	Stalled bool    `json:"stalled,omitempty"` // with Lost: the source is there and gives nothing new
+	Motion  bool    `json:"motion,omitempty"`  // something moves (with a motion gate)
+	Lens    Lens    `json:"lens,omitempty"`    // what is wrong with the view
 }
+
+// Lens is what may be wrong with what a camera sees.
+type Lens string
+
+// What the lens watch tells.
+const (
+	LensClear   Lens = ""
+	LensDark    Lens = "dark"
+	LensCovered Lens = "covered" // light, but nothing in it
+	LensBlurred Lens = "blurred" // far less sharp than it was
+	LensMoved   Lens = "moved"   // it sees something else than before
+)
 
 // The kinds of a worker.Failure of a capture worker.
 const (

@@ -44,10 +44,12 @@ const (
 	Failed            // W→D: body Failure: the request could not be done
 	Info              // W→D, unasked: body by kind: what the worker wants known
 	Bye               // D→W: end cleanly
+	Snap              // D→W (capture): View = the blob's, T[1] deadline; body by kind: encode a picture into it
+	Snapped           // W→D: View, Seq, N = bytes, T[0] = captured
 	messageTypes      // their number
 )
 
-var typeNames = [...]string{"", "hello", "open", "opened", "attach", "attached", "detach", "fill", "filled", "empty", "invoke", "invoked", "failed", "info", "bye"}
+var typeNames = [...]string{"", "hello", "open", "opened", "attach", "attached", "detach", "fill", "filled", "empty", "invoke", "invoked", "failed", "info", "bye", "snap", "snapped"}
 
 // String names the type for logs.
 func (t Type) String() string {
@@ -68,6 +70,8 @@ func (t Type) answeredBy(reply Type) bool {
 		return reply == Attached || reply == Failed
 	case Fill:
 		return reply == Filled || reply == Empty || reply == Failed
+	case Snap:
+		return reply == Snapped || reply == Empty || reply == Failed
 	case Invoke:
 		return reply == Invoked || reply == Failed
 	}

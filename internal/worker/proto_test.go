@@ -95,7 +95,7 @@ func FuzzMessage(f *testing.F) {
 func TestAnsweredBy(t *testing.T) {
 	answers := map[Type][]Type{
 		Hello: {Hello, Failed}, Open: {Opened, Failed}, Attach: {Attached, Failed},
-		Fill: {Filled, Empty, Failed}, Invoke: {Invoked, Failed},
+		Fill: {Filled, Empty, Failed}, Invoke: {Invoked, Failed}, Snap: {Snapped, Empty, Failed},
 	}
 	for typ := range messageTypes {
 		for reply := range messageTypes {

@@ -1,0 +1,91 @@
+// Whose turn it is, and when: rates, weights, priority, frames that are too old.
+
+package infer
+
+import (
+	"time"
+
+	"edgeagent/internal/pipeline"
+)
+
+// period is the time between frames of a rate; 0 where there is none.
+func period(fps float64) int64 {
+	if fps <= 0 {
+		return 0
+	}
+	return int64(float64(time.Second) / fps)
+}
+
+// SetFPS changes how often the views of a camera are served, from their next frame
+// on; 0: as fast as it goes. It may be called at any time after the last Add.
+func (s *Scheduler) SetFPS(camera string, fps float64) {
+	for _, l := range s.lines {
+		if l.View.Camera() == camera {
+			l.pacing.Store(period(fps))
+		}
+	}
+}
+
+// hunger is how long a frame may wait for its turn before its view counts as
+// starved.
+const hunger = time.Second
+
+// Starved counts the frames of a view that waited for a second or more while others
+// were served.
+func (s *Scheduler) Starved(camera, region string) uint64 {
+	for _, l := range s.lines {
+		if l.View.Camera() == camera && l.View.Region() == region {
+			return l.starved.Load()
+		}
+	}
+	return 0
+}
+
+// before says whether l, if its turn began at turn, comes before o.
+func (l *line) before(o *line, turn float64) bool {
+	if l.High != o.High {
+		return l.High
+	}
+	return turn < o.turn
+}
+
+// stale drops the frames that have waited for their turn for too long.
+func (s *Scheduler) stale() {
+	now := pipeline.Now()
+	for _, l := range s.lines {
+		if l.state != ready || l.MaxAge <= 0 {
+			continue
+		}
+		if age := time.Duration(now - l.frame.Captured); age > l.MaxAge {
+			l.failed(ReasonStale)
+			l.frame.Release()
+			l.frame, l.state = nil, idle
+		}
+	}
+}
+
+// ReasonStale is why a frame failed that was too old before its turn came.
+const ReasonStale = "stale"
+
+// pace moves the line's due time on by one period. Times stay on a grid so that
+// the rate holds on average; a line that fell behind starts a new grid.
+func (l *line) pace(captured int64) {
+	if p := l.pacing.Load(); p != l.period {
+		l.period, l.due = p, 0 // another rate: a grid of its own
+	}
+	if l.period == 0 {
+		return
+	}
+	if l.due == 0 || captured-l.due >= l.period {
+		l.due = captured
+	}
+	l.due += l.period
+}
+
+// serveTurn books a turn by start-time fair queueing: each turn costs 1/weight,
+// and the turn in service is the clock that nobody falls behind (Goyal, Vin and
+// Cheng, "Start-time Fair Queueing", SIGCOMM 1996).
+func (s *Scheduler) serveTurn(l *line) {
+	s.clock = max(s.clock, l.turn)
+	l.turn = s.clock + 1/l.Weight
+}

@@ -1,0 +1,74 @@
+package source
+
+// Whether a source that was lost has come back, without a worker that tries.
+
+import (
+	"context"
+	"net"
+	"net/url"
+	"os"
+	"time"
+)
+
+// knock is how often a source that is away is looked for, and knockWait how long a
+// server is given to take a connection.
+const (
+	knock     = 250 * time.Millisecond
+	knockWait = time.Second
+)
+
+// ports are the default ones of URL schemes.
+var ports = map[string]string{"rtsp": "554", "rtsps": "322", "http": "80", "https": "443"}
+
+// Address is the host and port of a URL, where something should listen.
+func (s Source) Address() string {
+	u, err := url.Parse(s.Where)
+	if err != nil {
+		return ""
+	}
+	port := u.Port()
+	if port == "" {
+		port = ports[u.Scheme]
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// AwaitReturn returns when ctx is done, or sooner when a source that was away is
+// seen to be there: a port that takes connections again, a device or file that
+// exists again. A source that was there all the time, but did not work, is left to
+// ctx.
+func (s Source) AwaitReturn(ctx context.Context) {
+	if s.there(ctx) {
+		<-ctx.Done()
+		return
+	}
+	t := time.NewTicker(knock)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if s.there(ctx) {
+				return
+			}
+		}
+	}
+}
+
+// there says whether something is where the source should be.
+func (s Source) there(ctx context.Context) bool {
+	switch s.Kind {
+	case URL:
+		d := net.Dialer{Timeout: knockWait}
+		c, err := d.DialContext(ctx, "tcp", s.Address())
+		if err != nil {
+			return false
+		}
+		return c.Close() == nil
+	case V4L2, Path, File, Images:
+		_, err := os.Stat(s.Where)
+		return err == nil
+	}
+	return true
+}
