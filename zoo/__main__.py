@@ -14,7 +14,11 @@ TARGETS = {
     "small": "zoo.small",
 }
 # These take arguments of their own.
-COMMANDS: dict[str, str] = {
+COMMANDS = {
+    "net": "zoo.net",
+    "verify": "zoo.verify.ours",
+    "table": "zoo.table",
+    "study": "zoo.study",
 }
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import keras
 import numpy as np
 import tensorflow as tf
+from tensorflow.lite.tools import flatbuffer_utils
 
 _Configure = Callable[[tf.lite.TFLiteConverter], None]
 
@@ -24,11 +25,22 @@ def _convert(model: keras.Model, configure: _Configure) -> bytes:
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         configure(converter)
-        return converter.convert()
+        return _ordered(converter.convert(), list(model.output) if isinstance(model.output, dict) else [])
 
 
 def _named(outputs: tf.Tensor | dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     return outputs if isinstance(outputs, dict) else {"probabilities": outputs}
+
+
+def _ordered(content: bytes, names: list[str]) -> bytes:
+    """The file with its outputs in the order of names: several leave the converter in the order of a hash."""
+    if len(names) < 2:
+        return content
+    file = flatbuffer_utils.convert_bytearray_to_object(content)
+    (signature,) = file.signatureDefs
+    tensors = {output.name.decode(): output.tensorIndex for output in signature.outputs}
+    file.subgraphs[0].outputs = np.array([tensors[name] for name in names], np.int32)
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
 def to_float(model: keras.Model) -> bytes:

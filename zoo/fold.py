@@ -19,7 +19,7 @@ class Pixels:
     def real(self, rgb: np.ndarray) -> np.ndarray:
         """The network's own input for RGB bytes (or floats of bytes) [..., channels]."""
         x = rgb[..., ::-1] if self.bgr else rgb
-        return ((x.astype(np.float32) - np.float32(self.mean)) / np.float32(self.std)).astype(np.float32)
+        return ((x.astype(np.float64) - np.float64(self.mean)) / np.float64(self.std)).astype(keras.config.floatx())
 
 
 IMAGENET = Pixels((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))  # 255 * torchvision's
@@ -46,7 +46,7 @@ class MeanPadding(layers.Layer):
         n, h, w, c = x.shape
         n = ops.shape(x)[0] if n is None else n
         for axis, shape in ((1, (n, self.width, w, c)), (2, (n, h + 2 * self.width, self.width, c))):
-            border = ops.broadcast_to(ops.convert_to_tensor(self.colour, "float32"), shape)
+            border = ops.broadcast_to(ops.convert_to_tensor(self.colour, self.compute_dtype), shape)
             x = ops.concatenate([border, x, border], axis=axis)
         return x
 
@@ -70,6 +70,6 @@ def fold(model: keras.Model, pixels: Pixels) -> keras.Model:
     x = MeanPadding(pad, mean)(image) if pad else image
     folded = layers.Conv2D(first.filters, first.kernel_size, first.strides, "valid", name=first.name)
     x = folded(x)
-    folded.set_weights([kernel.astype(np.float32), bias.astype(np.float32)])
+    folded.set_weights([kernel, bias])
     rest = keras.Model(first.output, model.output)
     return keras.Model(image, rest(x), name=model.name)

@@ -73,6 +73,16 @@ class Builder:
             x = self.norm(x, norm, epsilon)
         return layers.Activation(activation)(x) if activation else x
 
+    def max_pool(self, x: Tensor, kernel: int, stride: int, pad: int = 0, ceil: bool = False) -> Tensor:
+        """Pooling; with `ceil` a last window may reach over the right and lower edge. What is pooled must not be negative."""
+        side = x.shape[1]
+        over = -(side - kernel) % stride if ceil else 0
+        if over == 1 and side % stride == 0 and kernel - stride == 1:
+            return layers.MaxPooling2D(kernel, stride, "same")(x)  # which pads just so
+        if pad or over:
+            x = layers.ZeroPadding2D(((pad, pad + over), (pad, pad + over)))(x)
+        return layers.MaxPooling2D(kernel, stride)(x)
+
     def norm(self, x: Tensor, name: str, epsilon: float = 1e-5) -> Tensor:
         return layers.BatchNormalization(epsilon=epsilon, name=name)(x)
 
@@ -95,17 +105,13 @@ class Builder:
         return layers.Activation(activation)(x) if activation else x
 
     def model(self, name: str, features: Tensor, logits: Tensor) -> keras.Model:
-        """The network with its outputs by name: logits or probabilities, then what else was asked for.
-
-        The features' name sorts behind the others, as that is the order in which a
-        TFLite file has its outputs.
-        """
+        """The network with its outputs by name: logits or probabilities, then what else was asked for."""
         if self.options.softmax:
             outputs = {"probabilities": layers.Softmax(name="probabilities")(logits)}
         else:
             outputs = {"logits": logits}
         if self.options.features:
-            outputs["spatial_features"] = features
+            outputs["features"] = features
         for number, auxiliary in enumerate(self.auxiliaries, 1):
             outputs[f"auxiliary_{number}"] = auxiliary
         return keras.Model(self.image, outputs, name=name.replace("-", "_"))

@@ -1,0 +1,67 @@
+"""`zoo/make.sh study ARCH...`: why a network with random weights agrees little with its int8 file; writes docs/zoo-int8.md.
+
+Three suspects: too few calibration pictures, near ties, a fault. Each variant takes
+one of them away.
+"""
+
+import gc
+from collections.abc import Iterator
+
+import keras
+import numpy as np
+
+from zoo import compare, convert, net, random_weights
+from zoo.fold import fold
+from zoo.nets.options import Options
+from zoo.paths import ROOT
+
+PAGE = ROOT / "docs" / "zoo-int8.md"
+START, END = "<!-- rows: made by zoo/make.sh study -->", "<!-- end of rows -->"
+DEFAULT = ("resnet50", "se-resnet50", "vgg16")
+
+
+def make(arguments: list[str]) -> None:
+    rows = []
+    for arch in arguments or DEFAULT:
+        for row in _variants(arch):
+            rows.append(row)
+            print(row, flush=True)
+        keras.backend.clear_session()
+        gc.collect()
+    if not arguments:
+        before, rest = PAGE.read_text().split(START)
+        PAGE.write_text(before + START + "\n" + "\n".join(rows) + "\n" + END + rest.split(END)[1])
+
+
+def _variants(arch: str) -> Iterator[str]:
+    keras.utils.set_random_seed(1)
+    made, calibration, held_out, _ = net.prepare(arch, Options(), None, None)
+    raw = fold(made.model, made.pixels)
+    exact = convert.to_float(raw)
+    for count in (8, len(calibration)):
+        yield _row(arch, f"calibrated on {count}", exact, net.quantize(raw, calibration[:count]), held_out)
+    yield _row(arch, "activations of 16 bits", exact, net.quantize(raw, calibration, wide=True), held_out)
+    apart(made.model, made.pixels.real(np.stack(calibration)))
+    raw = fold(made.model, made.pixels)
+    exact = convert.to_float(raw)
+    yield _row(arch, "a last layer that tells pictures apart", exact, net.quantize(raw, calibration), held_out)
+
+
+def apart(model: keras.Model, inputs: np.ndarray) -> None:
+    """Gives the last layer what training would: it takes off what all pictures have in common, and spreads the rest."""
+    last = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
+    before = keras.Model(model.input, last.input)
+    seen = np.concatenate([before(inputs[i : i + 4], training=False).numpy() for i in range(0, len(inputs), 4)])
+    kernel, _ = last.get_weights()
+    common = seen.mean(0)
+    kernel = kernel * (random_weights.LOGITS_STD / ((seen - common) @ kernel).std())
+    last.set_weights([kernel, -(common @ kernel)])
+
+
+def _row(arch: str, variant: str, exact: bytes, quantized: bytes, held_out: list[np.ndarray]) -> str:
+    a = compare.agreement(exact, quantized, held_out)
+    lost = a.pictures - a.same_top1
+    return (
+        f"| {arch} | {variant} | {a.same_top1} of {a.pictures} | {a.same_top5} of {a.pictures} | {a.sqnr:.1f} | {a.correlation:.4f} "
+        f"| {a.likeness:.3f} | {a.float_classes} | {a.near_ties} | {a.near_ties_lost} of {lost} |"
+    )

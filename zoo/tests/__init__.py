@@ -1,0 +1,1 @@
+"""The zoo's tests: `zoo/make.sh test`."""
