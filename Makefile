@@ -10,8 +10,8 @@ OPENCV ?= 406
 # For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
 
-.PHONY: help setup runtime build run watch test test-publish test-board lint bench fresh-check arm64 amd64 deb release \
-	clip model references completion env clean distclean go opencv setup-run setup-cross
+.PHONY: help setup runtime build run watch test test-publish test-board test-zoo lint bench fresh-check arm64 amd64 deb release \
+	clip model references zoo zoo-verify completion env clean distclean go opencv setup-run setup-cross
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,15 @@ model: ## remake the default model
 
 clip: ## remake the demo clip
 	@zoo/make.sh clip
+
+zoo: ## make a quantized network: ARCH=resnet50 [WEIGHTS=resnet50.pth] [IMAGES=folder] [ZOOFLAGS=...]
+	@zoo/make.sh net $(ARCH) $(if $(WEIGHTS),--weights "$(WEIGHTS)") $(if $(IMAGES),--images "$(IMAGES)") $(ZOOFLAGS)
+
+zoo-verify: ## hold the zoo's networks against PyTorch's (installs 7 GB)
+	@zoo/make.sh verify
+
+test-zoo: build ## make every network of the zoo and run it (half an hour, 10 GB of memory)
+	@source build/env.sh && build/test-zoo.sh
 
 references: ## remake the reference answers that the tests compare with
 	@zoo/make.sh references

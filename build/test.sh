@@ -76,6 +76,7 @@ step vet go vet ./...
 go build -o "$cache/bin/testlog" ./build/testlog
 step tests go_tests
 step without-race without_race
+step zoo build/test-zoo.sh short
 step boundary boundary
 step boot build/test-boot.sh installed watchdog
 if [ "$(this_arch)" != arm64 ]; then
