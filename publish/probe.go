@@ -49,18 +49,19 @@ func Probe(ctx context.Context, c Config) (Probed, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
 	defer cancel()
 	began := time.Now()
-	o := mqtt.NewClientOptions().AddBroker(u.String()).SetClientID("edge-agent-"+c.Agent+"-doctor").SetProtocolVersion(4).
+	o := mqtt.NewClientOptions().
+		AddBroker(u.String()).SetClientID("edge-agent-" + c.Agent + "-doctor").SetProtocolVersion(4).
 		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(c.ConnectTimeout).
 		SetUsername(c.Username).SetPassword(c.Password).
 		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-			conn, err := p.dial(ctx)
-			if t, ok := conn.(*tls.Conn); ok && err == nil {
+			conn, failed := p.dial(ctx)
+			if t, ok := conn.(*tls.Conn); ok && failed == nil {
 				seen.TLS = certificate(t.ConnectionState())
 			}
-			return conn, err
+			return conn, failed
 		})
 	client := mqtt.NewClient(o)
-	if err := wait(ctx, client.Connect()); err != nil {
+	if err = wait(ctx, client.Connect()); err != nil {
 		return seen, p.explain(err)
 	}
 	defer client.Disconnect(uint(goodbye.Milliseconds()))

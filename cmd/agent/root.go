@@ -43,6 +43,7 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		newClassify(),
 		newInspect(),
 		newValidate(),
+		newDoctor(),
 		newVersion(),
 		newInfer(),
 	)

@@ -103,11 +103,12 @@ func TestGroups(t *testing.T) {
 }
 
 func TestMountOf(t *testing.T) {
-	r := fake.Tree{"/proc/self/mountinfo": "" +
-		"1 0 179:2 / / rw - ext4 /dev/mmcblk0p2 rw\n" +
-		"2 1 0:40 / /var/lib/edge\\040agent ro,noatime - tmpfs tmpfs rw\n" +
-		"3 1 0:41 / /var/lib/edge rw - ext4 /dev/sda1 rw\n" +
-		"rubbish\n",
+	r := fake.Tree{
+		"/proc/self/mountinfo": "" +
+			"1 0 179:2 / / rw - ext4 /dev/mmcblk0p2 rw\n" +
+			"2 1 0:40 / /var/lib/edge\\040agent ro,noatime - tmpfs tmpfs rw\n" +
+			"3 1 0:41 / /var/lib/edge rw - ext4 /dev/sda1 rw\n" +
+			"rubbish\n",
 		"/sys/block/mmcblk0/device/type": "MMC",
 	}.Lay(t)
 	for path, want := range map[string]board.Mount{

@@ -6,6 +6,7 @@ package fake
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -13,7 +14,9 @@ import (
 )
 
 // Tree is a machine: each path with its text. "-> x" is a symbolic link to x,
-// "node 0660" a device file (a plain file here) of that mode.
+// "node 0660" a device file (a plain file here) of that mode. All files belong to the
+// group of the test, whose number stands where a text says {own}: so /etc/group says
+// which of the machine's groups they belong to.
 type Tree map[string]string
 
 // Lay writes the tree into a folder of the test.
@@ -33,6 +36,7 @@ func (t Tree) Lay(tb testing.TB) board.Root {
 					mode = mode<<3 | os.FileMode(d-'0')
 				}
 			}
+			text = strings.ReplaceAll(text, "{own}", strconv.Itoa(os.Getegid()))
 			if err = os.WriteFile(full, []byte(text), 0o600); err == nil {
 				err = os.Chmod(full, mode)
 			}
@@ -78,7 +82,7 @@ var webcam = Tree{
 
 // Pi4 is a Raspberry Pi 4 with a webcam, no user of ours, and a supply that is too weak.
 func Pi4() Tree {
-	return with(webcam, Tree{
+	return with(webcam, Tree{ //nolint:gosec // a machine that is made up has no secrets
 		"/proc/device-tree/model":                           "Raspberry Pi 4 Model B Rev 1.4\x00",
 		"/etc/os-release":                                   "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\n",
 		"/proc/sys/kernel/osrelease":                        "6.6.51+rpt-rpi-v8\n",
@@ -89,7 +93,7 @@ func Pi4() Tree {
 		"/proc/self/mountinfo":                              "24 1 179:2 / / rw,noatime shared:1 - ext4 /dev/mmcblk0p2 rw\n",
 		"/sys/block/mmcblk0/device/type":                    "SD\n",
 		"/etc/passwd":                                       "root:x:0:0::/root:/bin/bash\npi:x:1000:1000::/home/pi:/bin/bash\n",
-		"/etc/group":                                        "root:x:0:\nvideo:x:44:pi\nrender:x:106:pi\nplugdev:x:46:pi\n",
+		"/etc/group":                                        "video:x:{own}:pi\nrender:x:106:pi\nplugdev:x:46:pi\n",
 		"/dev/dri/renderD128":                               "node 0660",
 		"/sys/class/drm/renderD128/device/driver":           "-> ../../../../bus/platform/drivers/v3d",
 		"/usr/share/vulkan/icd.d/broadcom_icd.aarch64.json": "{}",
@@ -105,7 +109,7 @@ func Pi4() Tree {
 
 // Pi5 is a Raspberry Pi 5 with a camera on its ribbon and the agent's package.
 func Pi5() Tree {
-	return with(Tree{
+	return with(Tree{ //nolint:gosec // a machine that is made up has no secrets
 		"/proc/device-tree/model":                     "Raspberry Pi 5 Model B Rev 1.0\x00",
 		"/etc/os-release":                             "PRETTY_NAME=\"Debian GNU/Linux 13 (trixie)\"\n",
 		"/proc/sys/kernel/osrelease":                  "6.12.25+rpt-rpi-2712\n",
@@ -115,7 +119,7 @@ func Pi5() Tree {
 		"/proc/self/smaps":                            "KernelPageSize:       16 kB\n",
 		"/proc/self/mountinfo":                        "24 1 259:2 / / rw,noatime shared:1 - ext4 /dev/nvme0n1p2 rw\n",
 		"/etc/passwd":                                 "edge-agent:x:990:990::/var/lib/edge-agent:/usr/sbin/nologin\n",
-		"/etc/group":                                  "video:x:44:edge-agent\nrender:x:106:edge-agent\nplugdev:x:46:edge-agent\nedge-agent:x:990:\n",
+		"/etc/group":                                  "video:x:{own}:edge-agent\nrender:x:106:edge-agent\nplugdev:x:46:edge-agent\nedge-agent:x:990:\n",
 		"/sys/class/video4linux/video0/name":          "rp1-cfe-csi2_ch0\n",
 		"/sys/class/video4linux/video0/index":         "0\n",
 		"/sys/class/video4linux/video0/device/driver": "-> ../../../../bus/platform/drivers/rp1-cfe",
@@ -135,7 +139,7 @@ func Pi5() Tree {
 
 // Orin is a Jetson Orin Nano with a USB camera, hot and once over its current.
 func Orin() Tree {
-	return with(webcam, Tree{
+	return with(webcam, Tree{ //nolint:gosec // a machine that is made up has no secrets
 		"/proc/device-tree/model":    "NVIDIA Jetson Orin Nano Developer Kit\x00",
 		"/etc/nv_tegra_release":      "# R36 (release), REVISION: 4.3, GCID: 38968081, BOARD: generic, EABI: aarch64\n",
 		"/etc/os-release":            "PRETTY_NAME=\"Ubuntu 22.04.5 LTS\"\n",
@@ -146,7 +150,7 @@ func Orin() Tree {
 		"/proc/self/smaps":           "KernelPageSize:        4 kB\n",
 		"/proc/self/mountinfo":       "24 1 259:1 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p1 rw\n",
 		"/etc/passwd":                "edge-agent:x:990:990::/var/lib/edge-agent:/usr/sbin/nologin\n",
-		"/etc/group":                 "video:x:44:edge-agent\nrender:x:104:edge-agent\nedge-agent:x:990:\n",
+		"/etc/group":                 "video:x:{own}:edge-agent\nrender:x:104:edge-agent\nedge-agent:x:990:\n",
 		"/dev/nvhost-gpu":            "node 0660", "/dev/nvmap": "node 0660", "/dev/dri/renderD128": "node 0660",
 		"/etc/vulkan/icd.d/nvidia_icd.json":         "{}",
 		"/usr/lib/aarch64-linux-gnu/libvulkan.so.1": "",
@@ -163,7 +167,7 @@ func Orin() Tree {
 
 // CoralUSB2 is an amd64 box with a Coral accelerator in a USB 2 port, and no camera.
 func CoralUSB2() Tree {
-	return Tree{
+	return Tree{ //nolint:gosec // a machine that is made up has no secrets
 		"/sys/class/dmi/id/sys_vendor":                 "ASUSTeK COMPUTER INC.\n",
 		"/sys/class/dmi/id/product_name":               "MINIPC PN50\n",
 		"/etc/os-release":                              "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n",
@@ -174,7 +178,7 @@ func CoralUSB2() Tree {
 		"/proc/self/smaps":                             "KernelPageSize:        4 kB\n",
 		"/proc/self/mountinfo":                         "24 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw\n",
 		"/etc/passwd":                                  "edge-agent:x:990:990::/var/lib/edge-agent:/usr/sbin/nologin\n",
-		"/etc/group":                                   "video:x:44:edge-agent\nplugdev:x:46:\nedge-agent:x:990:\n",
+		"/etc/group":                                   "video:x:44:edge-agent\nplugdev:x:{own}:\nedge-agent:x:990:\n",
 		"/sys/bus/usb/devices/1-2/idVendor":            "1a6e\n",
 		"/sys/bus/usb/devices/1-2/idProduct":           "089a\n",
 		"/sys/bus/usb/devices/1-2/speed":               "480\n",
