@@ -83,18 +83,24 @@ cannot be read; the other pictures are still answered.`,
 			return err
 		},
 	}
+	o.modelFlags(cmd)
+	f := cmd.Flags()
+	f.IntVar(&o.top, "top", 0, "labels or boxes a picture (default: 5 labels, 100 boxes)")
+	f.BoolVar(&o.json, "json", false, "one object a line: image, latency_ms, and labels: [{index, label, score}] or what else the model answers, as in result messages")
+	f.BoolVar(&o.sums, "tensor-crc32", false, "with --json also tensor_crc32, of the bytes that the model was given")
+	return cmd
+}
+
+// modelFlags are those that say what the model is.
+func (o *classifyOptions) modelFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&o.model, "model", "", "a model's manifest.yaml or .tflite file (default: the model that comes with the agent)")
 	f.StringVar(&o.labels, "labels", "", "label file, one label a line, for a .tflite file")
 	f.IntVar(&o.labelOffset, "label-offset", 0, "label line = output index + offset, where the two differ by a background class")
 	f.Float64Var(&o.crop, "crop", 0, "fraction of the largest centred part to look at, such as 0.875 (default: the manifest's; a .tflite alone gets the whole picture, stretched)")
 	f.StringVar(&o.task, "task", "", "of a .tflite file: "+strings.Join(infer.Tasks(), ", ")+" (default: what its outputs look like)")
-	f.IntVar(&o.top, "top", 0, "labels or boxes a picture (default: 5 labels, 100 boxes)")
 	f.IntVar(&o.threads, "threads", min(runtime.NumCPU(), 4), "CPU threads")
 	f.StringVar(&o.library, "runtime", "", "libLiteRt.so or its folder (default: beside edge-agent, then /usr/lib/edge-agent)")
-	f.BoolVar(&o.json, "json", false, "one object a line: image, latency_ms, and labels: [{index, label, score}] or what else the model answers, as in result messages")
-	f.BoolVar(&o.sums, "tensor-crc32", false, "with --json also tensor_crc32, of the bytes that the model was given")
-	return cmd
 }
 
 func (o *classifyOptions) check() error {
@@ -248,6 +254,9 @@ type answering struct {
 	tell  teller
 	errw  io.Writer
 	bad   error // decides the exit code when some pictures have no answer
+
+	failed func(image string, err error) // if not nil, told of pictures without an answer
+	watch  func(resident uint64)         // if not nil, told the capture worker's memory
 }
 
 const (
@@ -328,6 +337,9 @@ func (a *answering) each(ctx context.Context, cam *capture.Camera, v *capture.Vi
 			return ctx.Err()
 		case errors.As(err, &fe):
 			_, _ = fmt.Fprintf(a.errw, "edge-agent: %s: %s\n", images[i], whyNot(fe))
+			if a.failed != nil {
+				a.failed(images[i], errors.New(whyNot(fe)))
+			}
 			a.bad = exit.With(exit.Data, errTold)
 		case errors.Is(err, context.DeadlineExceeded):
 			return exit.Errorf(exit.Unavailable, "%s: the worker that decodes pictures gives none: %s", images[i], cam.Info().LastError)
@@ -336,6 +348,9 @@ func (a *answering) each(ctx context.Context, cam *capture.Camera, v *capture.Vi
 		default:
 			if err := a.tell.result(images[i], sum, &r); err != nil {
 				return exit.With(exit.IO, err)
+			}
+			if a.watch != nil {
+				a.watch(cam.Info().Resident)
 			}
 		}
 	}

@@ -41,6 +41,7 @@ this machine, and publishes the answers, with the latency of every frame, over M
 	root.AddCommand(
 		newRun(),
 		newClassify(),
+		newEval(),
 		newInspect(),
 		newValidate(),
 		newDoctor(),

@@ -333,3 +333,47 @@ func TestReportLoadsNothing(t *testing.T) {
 		t.Errorf("%v %v", err, back)
 	}
 }
+
+// TestOrientation: for each of the eight orientations the picture comes out upright.
+func TestOrientation(t *testing.T) {
+	// An L in 2x3: what is stored when a camera that saw it had that orientation.
+	const want = "ab/cd/ef"
+	stored := map[int]string{
+		1: "ab/cd/ef", 2: "ba/dc/fe", 3: "fe/dc/ba", 4: "ef/cd/ab", 5: "ace/bdf", 6: "bdf/ace", 7: "fdb/eca", 8: "eca/fdb",
+	}
+	for o, text := range stored {
+		rows := strings.Split(text, "/")
+		m := image.NewGray(image.Rect(3, 4, 3+len(rows[0]), 4+len(rows)))
+		for y, r := range rows {
+			for x := range r {
+				m.SetGray(3+x, 4+y, color.Gray{r[x]})
+			}
+		}
+		out := upright(m, o)
+		var got []string
+		for y := range out.Bounds().Dy() {
+			line := ""
+			for x := range out.Bounds().Dx() {
+				r, _, _, _ := out.At(out.Bounds().Min.X+x, out.Bounds().Min.Y+y).RGBA()
+				line += string(rune(r >> 8))
+			}
+			got = append(got, line)
+		}
+		if s := strings.Join(got, "/"); s != want {
+			t.Errorf("orientation %d: %s, want %s", o, s, want)
+		}
+		exif := "\xff\xd8\xff\xe1\x00\x22Exif\x00\x00MM\x00\x2a\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00" + string(rune(o)) + "\x00\x00\x00\x00\x00\x00"
+		if n := orientation([]byte(exif)); n != o {
+			t.Errorf("the tag %d is read as %d", o, n)
+		}
+	}
+}
+
+func FuzzOrientation(f *testing.F) {
+	f.Add([]byte("\xff\xd8\xff\xe1\x00\x22Exif\x00\x00II\x2a\x00\x08\x00\x00\x00\xff\xff\x12\x01"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if o := orientation(b); o < 1 || o > 8 {
+			t.Errorf("orientation %d", o)
+		}
+	})
+}

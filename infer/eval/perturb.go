@@ -28,7 +28,7 @@ func Perturbations() []Perturbation {
 		{"brighter", "factor", [5]float64{1.2, 1.5, 1.9, 2.5, 3.5}, brightness},
 		{"colour cast", "red and blue", [5]float64{0.1, 0.2, 0.3, 0.4, 0.55}, cast},
 		{"rotation", "degrees", [5]float64{5, 10, 20, 35, 60}, rotate},
-		{"blur", "radius, px of 256", [5]float64{1, 2, 3, 5, 8}, blur},
+		{"blur", "radius, px of 256", [5]float64{1, 2.5, 4, 6, 10}, blur},
 		{"noise", "deviation of 255", [5]float64{8, 16, 28, 45, 70}, noisy},
 		{"jpeg", "quality", [5]float64{50, 25, 12, 6, 2}, recompress},
 		{"crop", "side", [5]float64{0.9, 0.8, 0.65, 0.5, 0.35}, cropped},
