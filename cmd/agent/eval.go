@@ -146,7 +146,7 @@ func evaluate(ctx context.Context, o *evalOptions, out, errw io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(o.out, 0o750); err != nil {
+	if err = os.MkdirAll(o.out, 0o750); err != nil {
 		return fileCode(err)
 	}
 	w, err := openWorkshop(o.library, "")
@@ -157,8 +157,8 @@ func evaluate(ctx context.Context, o *evalOptions, out, errw io.Writer) error {
 	r := &eval.Report{Schema: eval.Schema, Time: time.Now().UTC().Format(time.RFC3339), Agent: build.Version, Data: o.data}
 	var done []*evaluation
 	for i, s := range all {
-		e, err := runSubject(ctx, o, w, s, i, errw)
-		if err != nil {
+		var e *evaluation
+		if e, err = runSubject(ctx, o, w, s, i, errw); err != nil {
 			return err
 		}
 		done = append(done, e)

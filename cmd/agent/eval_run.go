@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -44,7 +45,9 @@ func openSubject(ctx context.Context, o *classifyOptions, w *workshop, s subject
 	spec := *s.spec
 	spec.Filter = infer.Filter{Threshold: lowest} // all that the model says counts
 	ds := []delegates.Delegate{{Kind: s.delegate, Threads: o.threads}}
-	chain, m, err := openModel(ctx, &spec, w.chainConfig(&spec, ds))
+	c := w.chainConfig(&spec, ds)
+	c.Log = slog.New(slog.DiscardHandler) // what matters of it is in the state
+	chain, m, err := openModel(ctx, &spec, c)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -148,13 +151,15 @@ func (t *evalTeller) answer(ctx context.Context, w *workshop, chain *delegates.C
 	var todo []string
 	seen := map[string]bool{}
 	for _, p := range paths {
-		if _, ok := t.book.known[p]; !ok && !seen[p] {
+		if _, ok := t.book.known[t.key(p)]; !ok && !seen[p] {
 			todo = append(todo, p)
 			seen[p] = true
 		}
 	}
-	t.bar.skip(len(paths) - len(todo))
-	defer t.bar.end()
+	if !t.base {
+		t.bar.skip(len(paths) - len(todo))
+		defer t.bar.end()
+	}
 	var there []string
 	for _, p := range todo {
 		if err := readable(p); err != nil {
@@ -175,8 +180,8 @@ func (t *evalTeller) answer(ctx context.Context, w *workshop, chain *delegates.C
 }
 
 func (t *evalTeller) failed(path string, err error) {
-	if err := t.keep(path, eval.Answer{Failed: err.Error()}); err != nil && t.keepErr == nil {
-		t.keepErr = err
+	if kept := t.keep(path, eval.Answer{Failed: err.Error()}); kept != nil && t.keepErr == nil {
+		t.keepErr = kept
 	}
 }
 
@@ -200,10 +205,15 @@ func (t *evalTeller) result(path string, _ uint32, r *pipeline.Result) error {
 
 func (t *evalTeller) keep(path string, a eval.Answer) error {
 	t.bar.step()
+	return t.book.add(t.key(path), a)
+}
+
+// key is under what the book knows a picture.
+func (t *evalTeller) key(path string) string {
 	if t.base {
-		path = filepath.Base(path)
+		return filepath.Base(path)
 	}
-	return t.book.add(path, a)
+	return path
 }
 
 // figures turns answers into a run of the report.
@@ -278,9 +288,9 @@ func openBook(path, of string, restart bool) (*book, error) {
 	good := int64(0)
 	r := bufio.NewReader(f)
 	for !restart {
-		line, err := r.ReadBytes('\n')
+		line, rerr := r.ReadBytes('\n')
 		var l bookLine
-		if err != nil || json.Unmarshal(line, &l) != nil || good == 0 && l.Of != of {
+		if rerr != nil || json.Unmarshal(line, &l) != nil || good == 0 && l.Of != of {
 			break
 		}
 		good += int64(len(line))
@@ -288,11 +298,11 @@ func openBook(path, of string, restart bool) (*book, error) {
 			b.known[l.Path] = l.Answer
 		}
 	}
-	if err := f.Truncate(good); err != nil {
+	if err = f.Truncate(good); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
-	if _, err := f.Seek(good, io.SeekStart); err != nil {
+	if _, err = f.Seek(good, io.SeekStart); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
@@ -348,7 +358,7 @@ func newBar(w io.Writer, name string, of int) *bar {
 	return &bar{w: w, name: name, of: of, begun: time.Now()}
 }
 
-func (b *bar) skip(n int) { b.n, b.first = b.n+n, b.n+n }
+func (b *bar) skip(n int) { b.n, b.first = b.n+n, b.first+n }
 
 func (b *bar) step() {
 	b.n++

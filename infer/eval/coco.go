@@ -142,7 +142,7 @@ func Detection(answers []Answer, truths [][]Object, name func(int) string) *Dete
 	d := &Detected{}
 	ts := thresholds()
 	ids := map[int]bool{}
-	for i := range truths {
+	for i := range answers {
 		for _, o := range truths[i] {
 			ids[o.Class] = true
 		}
@@ -155,7 +155,7 @@ func Detection(answers []Answer, truths [][]Object, name func(int) string) *Dete
 		c := &Class{Class: id, Label: name(id)}
 		classes[id] = c
 		var all []matched
-		for i := range truths {
+		for i := range answers {
 			ofClass := func(os []Object) (mine []Object) {
 				for _, o := range os {
 					if o.Class == id {

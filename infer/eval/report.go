@@ -93,14 +93,26 @@ func (r *Report) thumb(image string) template.URL {
 	if len(b) == 0 {
 		return ""
 	}
-	return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(b)) // made by Thumbnail: no markup in it
+	return template.URL("data:image/jpeg;base64," + base64.StdEncoding.EncodeToString(b)) //nolint:gosec // base64 of what Thumbnail made: no markup in it
 }
 
 // Thumbnail makes a small JPEG of a picture, its longer side at most 160 pixels.
 func Thumbnail(src image.Image) []byte {
-	const side = 160
+	var out bytes.Buffer
+	if err := jpeg.Encode(&out, Shrink(src, 160), &jpeg.Options{Quality: 75}); err != nil {
+		return nil
+	}
+	return out.Bytes()
+}
+
+// Shrink makes a picture's longer side at most side pixels, by the mean of what falls
+// into a pixel.
+func Shrink(src image.Image, side int) image.Image {
 	b := src.Bounds()
-	f := min(1, float64(side)/float64(max(b.Dx(), b.Dy(), 1)))
+	if b.Dx() <= side && b.Dy() <= side {
+		return src
+	}
+	f := float64(side) / float64(max(b.Dx(), b.Dy()))
 	w, h := max(1, int(float64(b.Dx())*f)), max(1, int(float64(b.Dy())*f))
 	dst := image.NewRGBA(image.Rect(0, 0, w, h))
 	for y := range h {
@@ -108,11 +120,7 @@ func Thumbnail(src image.Image) []byte {
 			dst.SetRGBA(x, y, mean(src, b.Min.X+x*b.Dx()/w, b.Min.Y+y*b.Dy()/h, max(1, b.Dx()/w), max(1, b.Dy()/h)))
 		}
 	}
-	var out bytes.Buffer
-	if err := jpeg.Encode(&out, dst, &jpeg.Options{Quality: 75}); err != nil {
-		return nil
-	}
-	return out.Bytes()
+	return dst
 }
 
 // mean colour of a part of a picture; of a few of its pixels where it is large.
@@ -141,7 +149,7 @@ func reliability(bins []Bin) template.HTML {
 		}
 	}
 	b.WriteString(`<text x="60" y="220">score</text><text x="-8" y="140" transform="rotate(-90 -8 140)">share right</text></svg>`)
-	return template.HTML(b.String()) // numbers only
+	return template.HTML(b.String()) //nolint:gosec // numbers only
 }
 
 // curve is the plot of top-1 by strength.
@@ -156,5 +164,5 @@ func curve(c Curve, clean float64) template.HTML {
 			x, x, 100-100*p.Top1.Low, 100-100*p.Top1.High, x, y, p.Strength, p.Value, p.Top1.Share)
 	}
 	fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="#3b78c2"/></svg>`, line.String())
-	return template.HTML(b.String()) // numbers only
+	return template.HTML(b.String()) //nolint:gosec // numbers only
 }
