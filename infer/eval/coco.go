@@ -142,11 +142,11 @@ func Detection(answers []Answer, truths [][]Object, name func(int) string) *Dete
 	d := &Detected{}
 	ts := thresholds()
 	ids := map[int]bool{}
-	for i := range answers {
+	for i, a := range answers {
 		for _, o := range truths[i] {
 			ids[o.Class] = true
 		}
-		for _, o := range answers[i].Boxes {
+		for _, o := range a.Boxes {
 			ids[o.Class] = true
 		}
 	}
@@ -155,7 +155,7 @@ func Detection(answers []Answer, truths [][]Object, name func(int) string) *Dete
 		c := &Class{Class: id, Label: name(id)}
 		classes[id] = c
 		var all []matched
-		for i := range answers {
+		for i, a := range answers {
 			ofClass := func(os []Object) (mine []Object) {
 				for _, o := range os {
 					if o.Class == id {
@@ -170,7 +170,7 @@ func Detection(answers []Answer, truths [][]Object, name func(int) string) *Dete
 					c.N++
 				}
 			}
-			all = append(all, match(ofClass(answers[i].Boxes), gs, ts)...)
+			all = append(all, match(ofClass(a.Boxes), gs, ts)...)
 		}
 		slices.SortStableFunc(all, func(a, b matched) int { return cmpFloat(b.score, a.score) })
 		for _, m := range all {
