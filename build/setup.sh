@@ -6,6 +6,7 @@
 #   build/setup.sh cross    what `make arm64`, `make amd64` and `make deb` need
 #   build/setup.sh release  what `make release` needs
 #   build/setup.sh board    what `make test-board` needs
+#   build/setup.sh dashboards  what `make test-dashboards` needs
 #   build/setup.sh bench    what `make bench` needs
 #   build/setup.sh fresh    what `make fresh-check` needs
 
@@ -22,6 +23,9 @@ if [ "$(this_arch)" = amd64 ]; then
 fi
 release=("${cross[@]}" apt-utils gpg gpg-agent)
 board=("${release[@]}" mmdebstrap lintian dpkg-dev)
+dashboards=("${run[@]}" chromium prometheus procps)
+command -v node >/dev/null || dashboards+=(nodejs)
+command -v npm >/dev/null || dashboards+=(npm)
 
 case ${1:-test} in
 run) wanted=("${run[@]}") ;;
@@ -29,9 +33,10 @@ test) wanted=("${test[@]}") ;;
 cross) wanted=("${cross[@]}") ;;
 release) wanted=("${release[@]}") ;;
 board) wanted=("${board[@]}") ;;
+dashboards) wanted=("${dashboards[@]}") ;;
 bench) wanted=("${bench[@]}") ;;
 fresh) wanted=(mmdebstrap) ;;
-*) die "usage: setup.sh run|test|cross|release|board|bench|fresh" ;;
+*) die "usage: setup.sh run|test|cross|release|board|dashboards|bench|fresh" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is not a Debian; install by hand what stands for: ${wanted[*]}"

@@ -207,15 +207,20 @@ func (p *Client) Label(camera, model, region, label string) {
 // anew on every connect. AgentState, CameraState, ModelState and DelegateState
 // get their Header here.
 func (p *Client) State(topic string, v any) {
-	if s, ok := v.(stamped); ok {
-		v = s.stamp(Header{Agent: p.cfg.Agent, Boot: p.cfg.Boot, Time: time.Now().UTC()})
-	}
-	b, err := json.Marshal(v)
+	b, err := json.Marshal(p.Stamped(v))
 	if err != nil {
 		p.log.Error("a state cannot be published", "topic", topic, "error", err)
 		return
 	}
 	p.retain(p.base+topic, b)
+}
+
+// Stamped is a state as it would be published now, with its schema and header.
+func (p *Client) Stamped(v any) any {
+	if s, ok := v.(stamped); ok {
+		return s.stamp(Header{Agent: p.cfg.Agent, Boot: p.cfg.Boot, Time: time.Now().UTC()})
+	}
+	return v
 }
 
 func (p *Client) retain(topic string, payload []byte) {

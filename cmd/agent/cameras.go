@@ -136,7 +136,7 @@ func (a *agent) connect(c *camera) error {
 				return err
 			}
 			m.sinks[look{c.id, region}] = &sink{
-				client: a.client, line: a.metrics.Line(c.id, m.id), printer: a.printer, log: a.log,
+				client: a.client, line: a.metrics.Line(c.id, m.id), printer: a.printer, board: a.board, log: a.log,
 				smooth: smoother(c.conf.Smooth), onLabel: c.shots.labelled,
 			}
 			fps, maxAge := c.conf.FPS, c.conf.MaxAge.Std()

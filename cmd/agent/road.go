@@ -186,5 +186,6 @@ func (a *agent) event(e pipeline.Event) {
 	if err := a.client.OfferEvent(e); err != nil {
 		a.log.Warn("event not accepted", "kind", e.Kind, "err", err)
 	}
+	a.board.event(e)
 	a.kick()
 }

@@ -105,6 +105,7 @@ type agent struct {
 	printer *printer
 	clock   clockWatch
 	latency *stages                // of all models
+	board   *board                 // what the page shows
 	changed chan struct{}          // something that state tells has changed
 	ready   chan struct{}          // closed when all is open
 	reload  string                 // what has led to this agent: a plan's event
@@ -132,6 +133,8 @@ func newAgent(p *plan, out io.Writer) *agent {
 		printer: newPrinter(out), latency: newStages(),
 		changed: make(chan struct{}, 1), ready: make(chan struct{}), restarts: make(chan struct{}, 1),
 	}
+	a.board = &board{}
+	a.board.live = web.NewLive(a.liveSource(), a.board.history)
 	if p.refused != "" {
 		a.refused.Store(&p.refused)
 	}
@@ -254,7 +257,7 @@ func (a *agent) openWeb(context.Context) error {
 		return nil
 	}
 	s, err := web.Open(web.Config{Listen: a.cfg.Web.Listen, AnyPort: a.options.anyPort},
-		web.Parts{Metrics: a.metrics.Handler(a.log), Ready: a}, a.log)
+		web.Parts{Metrics: a.metrics.Handler(a.log), Ready: a, Live: a.board.live}, a.log)
 	if err != nil {
 		return exit.With(exit.OS, err)
 	}

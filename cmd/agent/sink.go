@@ -1,6 +1,6 @@
 package main
 
-// Where a result goes: to the broker, into the metrics, onto the terminal; and
+// Where a result goes: to the broker, into the metrics, onto page and terminal; and
 // the label that dashboards show, which changes only when it is stable.
 
 import (
@@ -23,6 +23,7 @@ type sink struct {
 	client  *publish.Client
 	line    *metrics.Line
 	printer *printer
+	board   *board
 	log     *slog.Logger
 	onLabel func(*pipeline.Result) // told when the stable label changes; may be nil
 	failed  bool                   // the last hand-over was refused
@@ -51,6 +52,7 @@ func (s *sink) Result(r *pipeline.Result) {
 		s.failed = false
 	}
 	s.label(r)
+	s.board.result(r)
 	s.printer.result(r)
 }
 
@@ -62,6 +64,7 @@ func (s *sink) label(r *pipeline.Result) {
 		if s.onLabel != nil {
 			s.onLabel(r)
 		}
+		s.board.label(r, l)
 	}
 }
 

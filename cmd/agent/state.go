@@ -52,6 +52,22 @@ func (a *agent) tellState(ctx context.Context) {
 }
 
 func (a *agent) publishStates(r *rates) {
+	for _, m := range a.models {
+		a.client.State("model/"+m.id+"/state", a.modelState(m, r))
+		ds := delegateState(m)
+		ds.Command = a.outcomes.of(publish.Target{Kind: publish.TargetDelegates, Name: m.id})
+		a.client.State("model/"+m.id+"/delegate/state", ds)
+	}
+	for _, c := range a.cameras {
+		a.client.State("camera/"+c.id+"/state", a.cameraState(c))
+	}
+	s := a.agentState(r)
+	a.client.State("state", s)
+	notify("STATUS=" + oneLine(a.statusLine(s)))
+}
+
+// agentState is the agent as a whole, and in a sentence each what is not well.
+func (a *agent) agentState(r *rates) publish.AgentState {
 	s := publish.AgentState{
 		Versions: map[string]string{"agent": build.Version, "go": runtime.Version()},
 		Uptime:   time.Since(a.started).Seconds(), ClockSynced: a.clock.Synced(),
@@ -64,10 +80,6 @@ func (a *agent) publishStates(r *rates) {
 	}
 	for _, m := range a.models {
 		st := a.modelState(m, r)
-		a.client.State("model/"+m.id+"/state", st)
-		ds := delegateState(m)
-		ds.Command = a.outcomes.of(publish.Target{Kind: publish.TargetDelegates, Name: m.id})
-		a.client.State("model/"+m.id+"/delegate/state", ds)
 		s.Models[m.id] = publish.ModelBrief{Delegate: st.Delegate, Degraded: st.Degraded}
 		for _, w := range st.Why {
 			s.Why = append(s.Why, "model "+m.id+": "+w)
@@ -78,7 +90,6 @@ func (a *agent) publishStates(r *rates) {
 	}
 	for _, c := range a.cameras {
 		st := a.cameraState(c)
-		a.client.State("camera/"+c.id+"/state", st)
 		var answered uint64
 		for _, v := range st.Counts {
 			answered += v.Answered
@@ -95,8 +106,7 @@ func (a *agent) publishStates(r *rates) {
 		s.Why = append(s.Why, *why)
 	}
 	s.Degraded = len(s.Why) > 0
-	a.client.State("state", s)
-	notify("STATUS=" + oneLine(a.statusLine(s)))
+	return s
 }
 
 func (a *agent) queueState() publish.QueueState {

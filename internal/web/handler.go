@@ -3,21 +3,15 @@
 package web
 
 import (
-	_ "embed"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 )
 
-//go:embed index.html
-var index []byte
-
-// handler is the whole site.
-func handler(p Parts, log *slog.Logger) http.Handler {
+// handler is the whole site. loopback: only this machine is listened to.
+func handler(p Parts, loopback bool, log *slog.Logger) http.Handler {
 	site := http.NewServeMux()
-	site.HandleFunc("/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		send(w, http.StatusOK, "text/html; charset=utf-8", index)
-	})
+	addFiles(site)
 	site.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
 		send(w, http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
 	})
@@ -25,7 +19,11 @@ func handler(p Parts, log *slog.Logger) http.Handler {
 	if p.Metrics != nil {
 		site.Handle("/metrics", p.Metrics)
 	}
-	return readOnly(guard(site))
+	if p.Live != nil {
+		site.HandleFunc("/api/state", func(w http.ResponseWriter, _ *http.Request) { p.Live.serveState(w, log) })
+		site.HandleFunc("/api/events", p.Live.serveEvents)
+	}
+	return readOnly(guard(sameHost(loopback, site)))
 }
 
 // readOnly refuses every method that could be meant to change something.
@@ -40,12 +38,12 @@ func readOnly(next http.Handler) http.Handler {
 	})
 }
 
-// guard tells browsers to run nothing, to be framed by nobody and to let no
-// other site read along.
+// guard tells browsers to run nothing but our own script, to be framed by nobody and
+// to let no other site read along.
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")

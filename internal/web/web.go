@@ -1,5 +1,5 @@
-// Package web is the agent's HTTP side: health for whoever supervises it,
-// metrics for Prometheus, and a page that leads there. It only ever reads.
+// Package web is the agent's HTTP side: health for whoever supervises it, metrics
+// for Prometheus, and a page that shows what the agent does now. It only ever reads.
 package web
 
 import (
@@ -25,6 +25,7 @@ type Config struct {
 type Parts struct {
 	Metrics http.Handler // serves /metrics; nil: there is none
 	Ready   Readiness    // nil: the agent is still starting
+	Live    *Live        // what the page shows while it is open; nil: nothing
 }
 
 // Readiness is the daemon's account of what it waits for.
@@ -92,13 +93,14 @@ func Open(c Config, p Parts, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	addr := listener.Addr().(*net.TCPAddr) // what "tcp" listens on
 	s := &Server{
-		addr: listener.Addr().(*net.TCPAddr), // what "tcp" listens on
+		addr: addr,
 		stop: stop,
 		done: make(chan struct{}),
 		log:  log,
 		http: &http.Server{
-			Handler:           handler(p, log),
+			Handler:           handler(p, addr.IP.IsLoopback(), log),
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       readTimeout,
 			WriteTimeout:      writeTimeout,
@@ -107,6 +109,9 @@ func Open(c Config, p Parts, log *slog.Logger) (*Server, error) {
 			ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug), // clients that hang up
 			BaseContext:       func(net.Listener) context.Context { return ctx },
 		},
+	}
+	if p.Live != nil {
+		s.http.RegisterOnShutdown(p.Live.close)
 	}
 	go func() {
 		defer close(s.done)

@@ -105,14 +105,18 @@ func TestPaths(t *testing.T) {
 }
 
 func TestEveryLinkOfTheIndexLeadsSomewhere(t *testing.T) {
-	s := open(t, Parts{Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Ready: waiting{}})
+	s := open(t, Parts{Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), Ready: waiting{}, Live: still()})
 	_, page := do(t, "GET", s.URL())
 	links := strings.Split(page, `href="`)[1:]
-	if len(links) != 3 {
-		t.Errorf("the index has %d links, want 3", len(links))
+	links = append(links, strings.Split(page, `src="`)[1:]...)
+	if len(links) != 10 {
+		t.Errorf("the index has %d links, want 10", len(links))
 	}
 	for _, l := range links {
 		path, _, _ := strings.Cut(l, `"`)
+		if strings.HasPrefix(path, "data:") {
+			continue
+		}
 		if a, _ := do(t, "GET", s.URL()+path); a.StatusCode != http.StatusOK {
 			t.Errorf("/%s: %s", path, a.Status)
 		}
