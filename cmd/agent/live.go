@@ -21,9 +21,9 @@ const (
 	resultPeriod = 200 * time.Millisecond
 )
 
-// board keeps what the page shows. Its methods are safe for several goroutines;
+// pageBoard keeps what the page shows. Its methods are safe for several goroutines;
 // what a frame costs there is a few additions.
-type board struct {
+type pageBoard struct {
 	live *web.Live
 
 	mu     sync.Mutex
@@ -67,7 +67,7 @@ type lineBoard struct {
 }
 
 // result notes a result, and shows it to whoever looks.
-func (b *board) result(r *pipeline.Result) {
+func (b *pageBoard) result(r *pipeline.Result) {
 	label, score := r.Best()
 	now := time.Now()
 	b.mu.Lock()
@@ -87,7 +87,7 @@ func (b *board) result(r *pipeline.Result) {
 }
 
 // label notes that a line's stable label has changed.
-func (b *board) label(r *pipeline.Result, label string) {
+func (b *pageBoard) label(r *pipeline.Result, label string) {
 	_, score := r.Best()
 	c := labelChange{r.Time, r.Camera, r.Model, r.Region, label, score}
 	b.mu.Lock()
@@ -97,7 +97,7 @@ func (b *board) label(r *pipeline.Result, label string) {
 }
 
 // line is the account of a result's line; b.mu is held.
-func (b *board) line(r *pipeline.Result) *lineBoard {
+func (b *pageBoard) line(r *pipeline.Result) *lineBoard {
 	for _, l := range b.lines {
 		if l.Camera == r.Camera && l.Model == r.Model && l.Region == r.Region {
 			return l
@@ -142,7 +142,7 @@ func keep[T any](list []T, v T, most int) []T {
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // event notes an event.
-func (b *board) event(e pipeline.Event) {
+func (b *pageBoard) event(e pipeline.Event) {
 	b.mu.Lock()
 	b.events = keep(b.events, e, pastEvents)
 	b.mu.Unlock()
@@ -150,7 +150,7 @@ func (b *board) event(e pipeline.Event) {
 }
 
 // send hands a message to the open pages.
-func (b *board) send(kind string, v any) {
+func (b *pageBoard) send(kind string, v any) {
 	if !b.live.Watched() {
 		return
 	}
@@ -160,7 +160,7 @@ func (b *board) send(kind string, v any) {
 }
 
 // history is what a page that opens now has missed.
-func (b *board) history() ([]byte, error) {
+func (b *pageBoard) history() ([]byte, error) {
 	type trend struct {
 		Camera  string   `json:"camera"`
 		Model   string   `json:"model"`
@@ -179,7 +179,7 @@ func (b *board) history() ([]byte, error) {
 }
 
 // linesNow are the lines as they are, their last second closed.
-func (b *board) linesNow() []lineBoard {
+func (b *pageBoard) linesNow() []lineBoard {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := make([]lineBoard, 0, len(b.lines))

@@ -105,7 +105,7 @@ type agent struct {
 	printer *printer
 	clock   clockWatch
 	latency *stages                // of all models
-	board   *board                 // what the page shows
+	board   *pageBoard                 // what the page shows
 	changed chan struct{}          // something that state tells has changed
 	ready   chan struct{}          // closed when all is open
 	reload  string                 // what has led to this agent: a plan's event
@@ -133,7 +133,7 @@ func newAgent(p *plan, out io.Writer) *agent {
 		printer: newPrinter(out), latency: newStages(),
 		changed: make(chan struct{}, 1), ready: make(chan struct{}), restarts: make(chan struct{}, 1),
 	}
-	a.board = &board{}
+	a.board = &pageBoard{}
 	a.board.live = web.NewLive(a.liveSource(), a.board.history)
 	if p.refused != "" {
 		a.refused.Store(&p.refused)

@@ -23,7 +23,7 @@ type sink struct {
 	client  *publish.Client
 	line    *metrics.Line
 	printer *printer
-	board   *board
+	board   *pageBoard
 	log     *slog.Logger
 	onLabel func(*pipeline.Result) // told when the stable label changes; may be nil
 	failed  bool                   // the last hand-over was refused
