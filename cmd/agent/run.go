@@ -105,7 +105,7 @@ type agent struct {
 	printer *printer
 	clock   clockWatch
 	latency *stages                // of all models
-	board   *pageBoard                 // what the page shows
+	board   *pageBoard             // what the page shows
 	changed chan struct{}          // something that state tells has changed
 	ready   chan struct{}          // closed when all is open
 	reload  string                 // what has led to this agent: a plan's event
