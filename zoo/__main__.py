@@ -5,7 +5,7 @@ import sys
 
 from zoo.paths import Refused
 
-# Each module has a make(), with the rest of the command line where that is wanted; they are imported only when asked for, since TensorFlow takes seconds to load.
+# Each module has a make(); they are imported only when asked for, since TensorFlow takes seconds to load.
 TARGETS = {
     "model": "zoo.default_model",
     "clip": "zoo.clip",
@@ -13,7 +13,7 @@ TARGETS = {
     "answers": "zoo.answers",
     "small": "zoo.small",
 }
-# These take arguments of their own.
+# The make() of these takes the rest of the command line.
 COMMANDS = {
     "net": "zoo.net",
     "verify": "zoo.verify.ours",

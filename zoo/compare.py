@@ -1,5 +1,6 @@
 """Holds a quantized network against its float one: answers over pictures, and the noise at every layer."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,7 +15,7 @@ NOISE_PICTURES = 4
 
 @dataclass(frozen=True)
 class Agreement:
-    """Over the pictures that did not calibrate. Scores are logits, or probabilities where the network ends in a softmax."""
+    """Over the pictures that did not calibrate. Scores are logits, or probabilities after a softmax."""
 
     pictures: int
     same_top1: int
@@ -140,7 +141,8 @@ class _Open:
 
 
 def _short(name: str) -> str:
-    """The layer in a tensor's name, which lists all the operations that were merged: the first that is no constant."""
+    """The layer in a tensor's name: network/layer/operation of each that was merged, with numbers for copies."""
     first = name.split(";")[0]
-    parts = [p for p in first.split("/") if p not in ("BiasAdd", "Relu", "convolution", "functional_1")]
-    return "/".join(parts[-2:]) if parts else first
+    if first.startswith("StatefulPartitionedCall"):
+        return "output"
+    return re.sub(r"_\d+$", "", first.split("/")[-2] if "/" in first else first)

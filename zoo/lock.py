@@ -1,4 +1,4 @@
-"""Resolves a requirements.in into the requirements.txt beside it: every package with its version and its wheel's sha256.
+"""Resolves a requirements.in into the requirements.txt beside it: every package with version and sha256.
 
 Run it by hand with the interpreter that the zoo is to use (Debian 12's, CPython 3.11 on
 amd64) when a pin changes: `python3 zoo/lock.py [FOLDER]`, of zoo/ or of zoo/verify.

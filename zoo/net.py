@@ -63,7 +63,11 @@ def make(arguments: list[str]) -> None:
     wanted = _parse(arguments)
     keras.utils.set_random_seed(wanted.seed)
     options = Options(
-        **{f.name: getattr(wanted, f.name) for f in dataclasses.fields(Options) if getattr(wanted, f.name, None) is not None}
+        **{
+            f.name: getattr(wanted, f.name)
+            for f in dataclasses.fields(Options)
+            if getattr(wanted, f.name, None) is not None
+        }
     )
     found = weights.read(wanted.weights) if wanted.weights else None
     made, calibration, held_out, origin = prepare(wanted.arch, options, found, wanted.images)
@@ -125,7 +129,9 @@ class _Parser(argparse.ArgumentParser):
 def _parse(arguments: list[str]) -> argparse.Namespace:
     parser = _Parser("zoo/make.sh net", description=__doc__)
     parser.add_argument("arch", choices=NETS, metavar="ARCH", help=", ".join(NETS))
-    parser.add_argument("--weights", type=Path, metavar="FILE", help=".pth, .safetensors or .h5; without it random ones")
+    parser.add_argument(
+        "--weights", type=Path, metavar="FILE", help=".pth, .safetensors or .h5; without it random ones"
+    )
     parser.add_argument("--images", type=Path, metavar="FOLDER", help="pictures to calibrate and compare with")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="default: build/cache/zoo-models/ARCH")
     parser.add_argument("--size", type=_whole, help="side of the input in pixels")
@@ -133,11 +139,19 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--width", type=_factor, help="factor on the channels")
     parser.add_argument("--softmax", action="store_true", help="probabilities as the output instead of logits")
     parser.add_argument("--features", action="store_true", help="the last feature map as a second output")
-    parser.add_argument("--lrn", choices=("exact", "none"), help="local response normalization: as in the paper, in float, or left out")
-    parser.add_argument("--input", choices=("uint8", "int8"), default="uint8", help="type of the input (raw bytes, or those less 128)")
-    parser.add_argument("--labels", type=Path, metavar="FILE", help="names of the classes, one a line, for the manifest")
+    parser.add_argument(
+        "--lrn", choices=("exact", "none"), help="local response normalization: as in the paper, in float, or left out"
+    )
+    parser.add_argument(
+        "--input", choices=("uint8", "int8"), default="uint8", help="type of the input (raw bytes, or those less 128)"
+    )
+    parser.add_argument(
+        "--labels", type=Path, metavar="FILE", help="names of the classes, one a line, for the manifest"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of random weights")
-    parser.add_argument("--no-report", dest="report", action="store_false", help="do not compare with the float network")
+    parser.add_argument(
+        "--no-report", dest="report", action="store_false", help="do not compare with the float network"
+    )
     return parser.parse_args(arguments)
 
 
@@ -155,7 +169,9 @@ def _factor(text: str) -> float:
     return number
 
 
-def _manifest(out: Path, known: dict[str, object], quantized: bytes, picture: np.ndarray, wanted: argparse.Namespace) -> None:
+def _manifest(
+    out: Path, known: dict[str, object], quantized: bytes, picture: np.ndarray, wanted: argparse.Namespace
+) -> None:
     """manifest.yaml with a golden input, and labels.txt where the classes have names."""
     model = Model(quantized)
     tensor = model.table()[picture]
@@ -187,7 +203,8 @@ def _manifest(out: Path, known: dict[str, object], quantized: bytes, picture: np
 
 def _tell(out: Path, known: dict[str, object]) -> None:
     place = out.relative_to(ROOT) if out.is_relative_to(ROOT) else out
-    print(f"{known['name']}: {known['parameters']:,} parameters ({known['parameters_folded']:,} in the file), {known['bytes']:,} bytes")
+    counts = f"{known['parameters']:,} parameters ({known['parameters_folded']:,} in the file)"
+    print(f"{known['name']}: {counts}, {known['bytes']:,} bytes")
     if agreed := known.get("agreement"):
         assert isinstance(agreed, dict)
         print(f"float against int8: {agreed['same_top1']} of {agreed['pictures']} the same, {agreed['sqnr']:.1f} dB")

@@ -1,4 +1,4 @@
-"""Pictures that calibrate and judge the zoo's networks: a folder of the user's, the test data, or the free photographs."""
+"""Pictures that calibrate and judge the networks: a folder of the user's, the test data, or the free photographs."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +24,10 @@ def load(folder: Path | None, size: int, channels: int) -> tuple[list[np.ndarray
     if folder is None:
         pictures, source = [recipe.rgb(w) for w in _windows()], "windows of four free photographs"
     else:
-        pictures, source = [recipe.rgb(read(p)) for p in _files(folder)], f"the {len(_files(folder))} pictures of {folder.name}"
+        pictures, source = (
+            [recipe.rgb(read(p)) for p in _files(folder)],
+            f"the {len(_files(folder))} pictures of {folder.name}",
+        )
     if channels == 1:
         pictures = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)[..., np.newaxis] for p in pictures]
     return _full_range(pictures[0::2][:CALIBRATE]), pictures[1::2][:HELD_OUT], source

@@ -1,4 +1,4 @@
-"""Gives a network random weights that behave like trained ones as far as ranges go: for topology and speed, not for sense."""
+"""Gives a network random weights with the ranges of trained ones: for topology and speed, not for sense."""
 
 import keras
 import numpy as np

@@ -37,7 +37,9 @@ Signal to quantization noise over {noise} pictures at the layer's output: its ow
 """
 
 
-def write(folder: Path, facts: dict[str, object], agreement: Agreement, layers: list[Layer], noise_pictures: int) -> None:
+def write(
+    folder: Path, facts: dict[str, object], agreement: Agreement, layers: list[Layer], noise_pictures: int
+) -> None:
     """Both files, into a folder that is there."""
     worst = sorted(layers, key=lambda layer: layer.sqnr)[:WORST]
     text = TEXT.format(
@@ -64,10 +66,10 @@ def write(folder: Path, facts: dict[str, object], agreement: Agreement, layers: 
 def plot(path: Path, title: str, layers: list[Layer]) -> None:
     """Noise along the network, one bar a layer, the worst in red."""
     values = np.array([layer.sqnr for layer in layers])
-    worst = set(np.argsort(values)[:WORST].tolist())
+    worst = set(np.argsort(values)[: min(WORST, len(values) // 3)].tolist())
     figure, axes = plt.subplots(figsize=(max(6.0, len(layers) * 0.09), 4.0), layout="constrained")
     axes.bar(range(len(values)), values, color=["tab:red" if i in worst else "tab:blue" for i in range(len(values))])
-    axes.set_title(f"{title}: signal to quantization noise at each layer's output (the {WORST} worst in red)")
+    axes.set_title(f"{title}: signal to noise by layer, the worst in red")
     axes.set_xlabel("layer, from input to output")
     axes.set_ylabel("dB")
     axes.grid(axis="y", alpha=0.3)

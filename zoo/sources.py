@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ class Source:
     nets: tuple[str, ...]
     marker: str  # a tensor that these weights have and others do not
     layer: Callable[[str], str] = lambda name: name  # our layer's name to theirs
-    options: Mapping[str, object] = field(default_factory=dict)  # of the network they were trained on
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the network they were trained on
     pixels: Pixels | None = IMAGENET  # None: the network's own
     repair: Callable[[Tensors], Tensors] = lambda tensors: tensors
     epsilon: float = 0.0  # theirs of batch normalization less ours
@@ -109,34 +110,47 @@ SOURCES = (
         "Cadene's se_resnet50, timm legacy_seresnet50",
         ("se-resnet50",),
         "layer0.conv1.weight",
-        _table({
-            r"conv1": "layer0.conv1",
-            r"bn1": "layer0.bn1",
-            r"fc": "last_linear",
-            r"(layer.+)\.se\.(fc\d)": r"\1.se_module.\2",
-        }),  # fmt: skip
+        _table(
+            {
+                r"conv1": "layer0.conv1",
+                r"bn1": "layer0.bn1",
+                r"fc": "last_linear",
+                r"(layer.+)\.se\.(fc\d)": r"\1.se_module.\2",
+            }
+        ),  # fmt: skip
         {"stride_on_1x1": True, "pool_to_the_right": True},
     ),
     Source("torchvision", _RESNETS, "layer4.1.bn1.running_mean"),
     Source("torchvision", ("densenet121",), "features.denseblock1.denselayer1.norm1.weight"),
-    Source("torchvision, old names", ("densenet121",), "features.denseblock1.denselayer1.norm.1.weight", repair=_densenet_old),
+    Source(
+        "torchvision, old names",
+        ("densenet121",),
+        "features.denseblock1.denselayer1.norm.1.weight",
+        repair=_densenet_old,
+    ),
     Source(
         "pytorchcv",
         ("zfnet", "zfnet-wide"),
         "features.stage1.unit1.conv.weight",
-        _table({
-            r"conv([12])": r"features.stage\1.unit1.conv",
-            r"conv3": "features.stage3.unit1.conv",
-            r"conv4": "features.stage3.unit2.conv",
-            r"conv5": "features.stage3.unit3.conv",
-            r"fc6": "output.fc1.fc",
-            r"fc7": "output.fc2.fc",
-            r"fc8": "output.fc3",
-        }),  # fmt: skip
+        _table(
+            {
+                r"conv([12])": r"features.stage\1.unit1.conv",
+                r"conv3": "features.stage3.unit1.conv",
+                r"conv4": "features.stage3.unit2.conv",
+                r"conv5": "features.stage3.unit3.conv",
+                r"fc6": "output.fc1.fc",
+                r"fc7": "output.fc2.fc",
+                r"fc8": "output.fc3",
+            }
+        ),  # fmt: skip
         {"lrn_before_pool": True},
     ),
-    Source("keras.applications", ("vgg19",), "block5_conv4/kernel", lambda n: _vgg_keras(n, (2, 2, 4, 4, 4)), pixels=CAFFE),
-    Source("keras.applications", ("vgg16",), "block5_conv3/kernel", lambda n: _vgg_keras(n, (2, 2, 3, 3, 3)), pixels=CAFFE),
+    Source(
+        "keras.applications", ("vgg19",), "block5_conv4/kernel", lambda n: _vgg_keras(n, (2, 2, 4, 4, 4)), pixels=CAFFE
+    ),
+    Source(
+        "keras.applications", ("vgg16",), "block5_conv3/kernel", lambda n: _vgg_keras(n, (2, 2, 3, 3, 3)), pixels=CAFFE
+    ),
     Source(
         "keras.applications",
         ("resnet50", "resnet101"),

@@ -1,4 +1,4 @@
-"""`zoo/make.sh study ARCH...`: why a network with random weights agrees little with its int8 file; writes docs/zoo-int8.md.
+"""`zoo/make.sh study`: why a network with random weights agrees little with its int8 file; writes docs/zoo-int8.md.
 
 Three suspects: too few calibration pictures, near ties, a fault. Each variant takes
 one of them away.
@@ -62,6 +62,6 @@ def _row(arch: str, variant: str, exact: bytes, quantized: bytes, held_out: list
     a = compare.agreement(exact, quantized, held_out)
     lost = a.pictures - a.same_top1
     return (
-        f"| {arch} | {variant} | {a.same_top1} of {a.pictures} | {a.same_top5} of {a.pictures} | {a.sqnr:.1f} | {a.correlation:.4f} "
-        f"| {a.likeness:.3f} | {a.float_classes} | {a.near_ties} | {a.near_ties_lost} of {lost} |"
+        f"| {arch} | {variant} | {a.same_top1} of {a.pictures} | {a.same_top5} of {a.pictures} | {a.sqnr:.1f} "
+        f"| {a.correlation:.4f} | {a.likeness:.3f} | {a.float_classes} | {a.near_ties} | {a.near_ties_lost} of {lost} |"
     )

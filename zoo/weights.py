@@ -18,8 +18,8 @@ from zoo.paths import Refused
 
 # What the readers raise over a file that is not what its name says.
 _BROKEN = (
-    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError, OverflowError,
-    pickle.UnpicklingError, safetensors.SafetensorError, struct.error, zipfile.BadZipFile, zlib.error,
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, RuntimeError, MemoryError,
+    OverflowError, pickle.UnpicklingError, safetensors.SafetensorError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 
 

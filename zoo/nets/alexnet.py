@@ -1,5 +1,10 @@
-"""AlexNet: Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, 2012, figure 2 and
-section 3.5; and torchvision's, which is that of One weird trick for parallelizing convolutional neural networks, 2014."""
+"""AlexNet, and torchvision's network of that name.
+
+Krizhevsky et al., ImageNet Classification with Deep Convolutional Neural Networks, 2012, figure 2 and section 3.5;
+Krizhevsky, One weird trick for parallelizing convolutional neural networks, 2014.
+"""
+
+from typing import Any
 
 import keras
 
@@ -7,7 +12,7 @@ from zoo.nets.builder import Builder
 from zoo.nets.options import Options
 
 # layer  filters  kernel  stride  pad  groups  normalized  pooled      (input 227 x 227)
-TWO_TOWERS = [
+TWO_TOWERS: list[tuple[Any, ...]] = [
     ("conv1", 96, 11, 4, 0, 1, True, True),  # 55 x 55, pooled 27 x 27
     ("conv2", 256, 5, 1, 2, 2, True, True),  # 13 x 13
     ("conv3", 384, 3, 1, 1, 1, False, False),  # the one that sees both towers
@@ -15,7 +20,7 @@ TWO_TOWERS = [
     ("conv5", 256, 3, 1, 1, 2, False, True),  # 6 x 6
 ]
 # The same for one processor: input 224 x 224, no groups, no normalization. Layers are numbered as torchvision's.
-ONE_TOWER = [
+ONE_TOWER: list[tuple[Any, ...]] = [
     ("features.0", 64, 11, 4, 2, 1, False, True),
     ("features.3", 192, 5, 1, 2, 1, False, True),
     ("features.6", 384, 3, 1, 1, 1, False, False),
@@ -37,7 +42,9 @@ def alexnet_tv(options: Options) -> keras.Model:
     return _build(options, "alexnet-tv", 224, ONE_TOWER, ("classifier.1", "classifier.4", "classifier.6"))
 
 
-def _build(options: Options, name: str, size: int, table: list[tuple], full: tuple[str, str, str]) -> keras.Model:
+def _build(
+    options: Options, name: str, size: int, table: list[tuple[Any, ...]], full: tuple[str, str, str]
+) -> keras.Model:
     b = Builder(options, size, 1000)
     x = b.image
     for layer, filters, kernel, stride, pad, groups, normalized, pooled in table:

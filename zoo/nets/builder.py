@@ -71,10 +71,10 @@ class Builder:
         )(x)
         if norm is not None:
             x = self.norm(x, norm, epsilon)
-        return layers.Activation(activation)(x) if activation else x
+        return layers.Activation(activation, name=f"{name}.{activation}")(x) if activation else x
 
     def max_pool(self, x: Tensor, kernel: int, stride: int, pad: int = 0, ceil: bool = False) -> Tensor:
-        """Pooling; with `ceil` a last window may reach over the right and lower edge. What is pooled must not be negative."""
+        """Pooling of what is not negative; with `ceil` a last window may reach over the right and lower edge."""
         side = x.shape[1]
         over = -(side - kernel) % stride if ceil else 0
         if over == 1 and side % stride == 0 and kernel - stride == 1:
@@ -102,7 +102,7 @@ class Builder:
             layer.flattened = tuple(x.shape[1:])
             x = layers.Flatten()(x)
         x = layer(x)
-        return layers.Activation(activation)(x) if activation else x
+        return layers.Activation(activation, name=f"{name}.{activation}")(x) if activation else x
 
     def model(self, name: str, features: Tensor, logits: Tensor) -> keras.Model:
         """The network with its outputs by name: logits or probabilities, then what else was asked for."""

@@ -34,5 +34,5 @@ def densenet121(options: Options) -> keras.Model:
 
 def _normal_first(b: Builder, x: Tensor, norm: str, conv: str, filters: int, kernel: int) -> Tensor:
     """Normalization and activation before the convolution, which has neither of its own."""
-    x = layers.Activation("relu")(b.norm(x, norm))
+    x = layers.Activation("relu", name=f"{norm}.relu")(b.norm(x, norm))
     return b.conv(x, conv, filters, kernel, activation=None, bias=False)

@@ -1,4 +1,4 @@
-"""GoogLeNet: Szegedy et al., Going Deeper with Convolutions, 2014, table 1; and torchvision's with batch normalization."""
+"""GoogLeNet: Szegedy et al., Going Deeper with Convolutions, 2014, table 1; and torchvision's, with normalization."""
 
 from dataclasses import dataclass
 
@@ -76,8 +76,7 @@ class _Network:
 
     def inception(self, x: Tensor, module: str, *widths: int) -> Tensor:
         one, reduce3, three, reduce5, five, projection = (
-            (f"inception{module}.{branch}", filters)
-            for branch, filters in zip(self.kind.branches, widths, strict=True)
+            (f"inception{module}.{branch}", filters) for branch, filters in zip(self.kind.branches, widths, strict=True)
         )
         return layers.Concatenate(name=f"inception{module}")([
             self.conv(x, *one, 1),

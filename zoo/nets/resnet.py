@@ -1,5 +1,8 @@
-"""The ResNet family: He et al., Deep Residual Learning for Image Recognition, 2015, table 1; ResNeXt (Xie et al., Aggregated
-Residual Transformations, 2016, table 1) and SE-ResNet (Hu et al., Squeeze-and-Excitation Networks, 2017) as its options."""
+"""The ResNet family: He et al., Deep Residual Learning for Image Recognition, 2015, table 1.
+
+ResNeXt (Xie et al., Aggregated Residual Transformations for Deep Neural Networks, 2016, table 1) and SE-ResNet (Hu et
+al., Squeeze-and-Excitation Networks, 2017, figure 3) are options of it.
+"""
 
 from dataclasses import dataclass
 
@@ -58,7 +61,7 @@ def _block(b: Builder, family: Family, x: Tensor, name: str, filters: int, strid
         y = _excite(b, y, f"{name}.se", out // family.reduction)
     if stride != 1 or x.shape[-1] != out:
         x = b.conv(x, f"{name}.downsample.0", out, 1, stride, norm=f"{name}.downsample.1", activation=None)
-    return layers.Activation("relu")(layers.Add()([x, y]))
+    return layers.Activation("relu", name=f"{name}.relu")(layers.Add(name=f"{name}.add")([x, y]))
 
 
 def _bottleneck(b: Builder, family: Family, x: Tensor, name: str, filters: int, out: int, stride: int) -> Tensor:

@@ -1,12 +1,14 @@
 """ZFNet: Zeiler and Fergus, Visualizing and Understanding Convolutional Networks, 2013, figure 3 and table 3."""
 
+from typing import Any
+
 import keras
 
 from zoo.nets.builder import Builder
 from zoo.nets.options import Options
 
 # layer  filters  (wide)  kernel  stride  pad  normalized  pooled      (input 224 x 224)
-TABLE = [
+TABLE: list[tuple[Any, ...]] = [
     ("conv1", 96, 96, 7, 2, 1, True, True),  # 110 x 110, pooled 55 x 55: 7x7 stride 2 where AlexNet has 11x11 stride 4
     ("conv2", 256, 256, 5, 2, 0, True, True),  # 26 x 26, pooled 13 x 13
     ("conv3", 384, 512, 3, 1, 1, False, False),

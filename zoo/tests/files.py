@@ -51,8 +51,8 @@ def _torch() -> Iterator[None]:
 
     _rebuild_tensor_v2.__module__ = "torch._utils"
     _rebuild_tensor_v2.__qualname__ = "_rebuild_tensor_v2"
-    utils._rebuild_tensor_v2 = _rebuild_tensor_v2
-    torch.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})
+    utils.__dict__["_rebuild_tensor_v2"] = _rebuild_tensor_v2
+    torch.__dict__["FloatStorage"] = type("FloatStorage", (), {"__module__": "torch"})
     sys.modules |= {"torch": torch, "torch._utils": utils}
     try:
         yield
@@ -92,13 +92,13 @@ def write_old(path: Path, state: dict[str, np.ndarray]) -> None:
 
 def state_of(model: object) -> dict[str, np.ndarray]:
     """A Keras network's weights as a state dict: what fill() undoes."""
-    state = {}
+    state: dict[str, np.ndarray] = {}
     for layer in model.layers:  # type: ignore[attr-defined]
         found = layer.get_weights()
         if not found:
             continue
         if len(found) == 4:
-            names = ("weight", "bias", "running_mean", "running_var")
+            names: tuple[str, ...] = ("weight", "bias", "running_mean", "running_var")
         else:
             names = ("weight", "bias")[: len(found)]
             kernel = found[0]

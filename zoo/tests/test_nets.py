@@ -81,12 +81,18 @@ class Choices(unittest.TestCase):
 class Training(unittest.TestCase):
     def test_googlenet_learns_with_its_auxiliaries(self) -> None:
         keras.utils.set_random_seed(1)
-        model = NETS["googlenet-bn"].build(Options(size=96 + 128, classes=2, width=0.125, auxiliaries=True, dropout=0.0))
+        model = NETS["googlenet-bn"].build(
+            Options(size=96 + 128, classes=2, width=0.125, auxiliaries=True, dropout=0.0)
+        )
         x = np.random.default_rng(1).normal(0, 1, (8, *model.input_shape[1:])).astype(np.float32)
         y = np.arange(8) % 2
         x[y == 1] += 1  # a class that can be seen
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        model.compile("adam", {name: loss for name in model.output}, loss_weights={"logits": 1, "auxiliary_1": 0.3, "auxiliary_2": 0.3})
+        model.compile(
+            "adam",
+            {name: loss for name in model.output},
+            loss_weights={"logits": 1, "auxiliary_1": 0.3, "auxiliary_2": 0.3},
+        )
         losses = model.fit(x, dict.fromkeys(model.output, y), batch_size=8, epochs=6, verbose=0).history["loss"]
         self.assertLess(losses[-1], losses[0])
 

@@ -17,7 +17,11 @@ from zoo.nets.options import Options
 from zoo.paths import Refused
 from zoo.tests import files
 
-STATE = {"module.a.weight": np.arange(6).reshape(2, 3), "module.a.bias": np.ones(2), "a.num_batches_tracked": np.ones(1)}
+STATE = {
+    "module.a.weight": np.arange(6).reshape(2, 3),
+    "module.a.bias": np.ones(2),
+    "a.num_batches_tracked": np.ones(1),
+}
 
 
 class Evil:
@@ -77,6 +81,24 @@ class Reading(unittest.TestCase):
                     weights.read(path)
         self.assertFalse(Path(EVIDENCE).exists(), "a pickle was executed")
 
+    def test_damaged_files_are_refused_or_read(self) -> None:
+        """Bytes changed at random: never another error, never anything executed."""
+        random = np.random.default_rng(4)
+        for name, write in (("new.pth", files.write_zip), ("old.pth", files.write_old)):
+            path = self.folder / name
+            write(path, STATE)
+            good, refused = path.read_bytes(), 0
+            for _ in range(300):
+                content = np.frombuffer(good, np.uint8).copy()
+                places = random.integers(0, len(content), random.integers(1, 5))
+                content[places] = random.integers(0, 256, len(places))
+                path.write_bytes(content[: random.integers(1, len(content) + 1)] if random.random() < 0.2 else content)
+                try:
+                    weights.read(path)
+                except Refused:
+                    refused += 1
+            self.assertGreater(refused, 30)
+
     def test_compressed_and_infinite_are_refused(self) -> None:
         path = self.folder / "x.pth"
         files.write_zip(path, STATE, compress=zipfile.ZIP_DEFLATED)
@@ -114,6 +136,17 @@ class Filling(unittest.TestCase):
         fill.fill(other, weights.Weights("torch", self.state), self.source)
         np.testing.assert_array_equal(other(x)["logits"].numpy(), want)
 
+    def test_own_h5(self) -> None:
+        """What a user trained with the zoo and saved; with a layer of our own in it."""
+        for name, options in (("lenet5", Options()), ("alexnet", Options(size=67, classes=5, width=0.125))):
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                model, other = NETS[name].build(options), NETS[name].build(options)
+                model.save(Path(folder, "own.h5"))
+                found = weights.read(Path(folder, "own.h5"))
+                fill.fill(other, found, sources.find(name, found))
+                for a, b in zip(model.get_weights(), other.get_weights(), strict=True):
+                    np.testing.assert_array_equal(a, b)
+
     def test_refused(self) -> None:
         cases = {
             "missing": ({k: v for k, v in self.state.items() if k != "f6.bias"}, "no f6.bias"),
@@ -125,7 +158,9 @@ class Filling(unittest.TestCase):
                 fill.fill(self.model, weights.Weights("torch", state), self.source)
 
     def test_weights_of_another_network_are_named(self) -> None:
-        marked = weights.Weights("torch", {"layer1.0.se.fc1.weight": np.ones(1), "layer4.1.bn1.running_mean": np.ones(1)})
+        marked = weights.Weights(
+            "torch", {"layer1.0.se.fc1.weight": np.ones(1), "layer4.1.bn1.running_mean": np.ones(1)}
+        )
         with self.assertRaisesRegex(Refused, "timm seresnet50's of se-resnet50, not of resnet50"):
             sources.find("resnet50", marked)
         with self.assertRaisesRegex(Refused, "torchvision's of vgg16 or vgg19, not of alexnet-tv"):

@@ -1,4 +1,4 @@
-"""keras.applications as a second witness: its networks and ours give the same answers on the same weights, from an .h5 file."""
+"""keras.applications as a second witness: its networks and ours give the same answers on the same weights."""
 
 import gc
 import tempfile

@@ -1,4 +1,4 @@
-"""`make zoo-verify`: other people's networks (zoo/verify/theirs.py) and ours on the same weights; writes docs/zoo-verify.md."""
+"""`make zoo-verify`: other people's networks (theirs.py) and ours on the same weights; writes docs/zoo-verify.md."""
 
 import gc
 import subprocess
@@ -25,11 +25,12 @@ HEAD = """\
 # The zoo's networks against other people's
 
 Made by `make zoo-verify` ({versions}). Each network of another hand gets seeded random weights (batch normalization
-with statistics of its own, no bias left at zero), answers two random pictures, and writes its state dict in float. `zoo/`
-reads that file, recognizes its source, fills its own network and answers the same pictures: once from normalized values,
-once from raw bytes with the normalization folded into the first layer. Both sides compute in double precision, as deep random networks magnify the
-rounding of floats (ResNet-101: to 1e-4). The figures are the largest difference over the largest answer; more than
-{limit:g} is an error. "Written again" is a second implementation in `zoo/verify/theirs.py`.
+with statistics of its own, no bias left at zero), answers two random pictures, and writes its state dict in float.
+`zoo/` reads that file, recognizes its source, fills its own network and answers the same pictures: once from normalized
+values, once from raw bytes with the normalization folded into the first layer. Both sides compute in double precision,
+as deep random networks magnify the rounding of floats (ResNet-101: to 1e-4). The figures are the largest difference
+over the largest answer; more than {limit:g} is an error. "Written again" is a second implementation in
+`zoo/verify/theirs.py`.
 
 | network | against | file | parameters | from normalized values | from raw bytes |
 |---|---|---|---|---|---|

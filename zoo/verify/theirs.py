@@ -1,4 +1,4 @@
-"""Runs other people's networks with seeded random weights, in PyTorch: writes weights, pictures and answers for zoo/verify/ours.py.
+"""Runs other people's networks in PyTorch: writes seeded random weights, pictures and answers for zoo/verify/ours.py.
 
 It runs in an environment of its own (zoo/verify/requirements.txt) and imports nothing of the zoo.
 """
@@ -37,9 +37,8 @@ class Inception(nn.Module):
             return torch.relu(self.get_submodule(name)(y))
 
         pooled = nn.functional.max_pool2d(x, 3, 1, 1)
-        return torch.cat([
-            layer("1x1", x), layer("3x3", layer("3x3_reduce", x)), layer("5x5", layer("5x5_reduce", x)), layer("pool_proj", pooled),
-        ], 1)  # fmt: skip
+        three, five = layer("3x3", layer("3x3_reduce", x)), layer("5x5", layer("5x5_reduce", x))
+        return torch.cat([layer("1x1", x), three, five, layer("pool_proj", pooled)], 1)
 
 
 def googlenet_2014() -> nn.Module:
@@ -73,11 +72,12 @@ def alexnet_2012() -> nn.Module:
     """Two towers as groups; nn.LocalResponseNorm divides alpha by the size, the paper does not."""
     parts: list[tuple[str, nn.Module]] = []
     channels = 3
-    for i, (n, k, s, p, g, norm, pooled) in enumerate([
-        (96, 11, 4, 0, 1, 1, 1), (256, 5, 1, 2, 2, 1, 1), (384, 3, 1, 1, 1, 0, 0), (384, 3, 1, 1, 2, 0, 0), (256, 3, 1, 1, 2, 0, 1),
-    ], 1):  # fmt: skip
+    rows = [(96, 11, 4, 0, 1, 1, 1), (256, 5, 1, 2, 2, 1, 1)]
+    rows += [(384, 3, 1, 1, 1, 0, 0), (384, 3, 1, 1, 2, 0, 0), (256, 3, 1, 1, 2, 0, 1)]
+    for i, (n, k, s, p, g, norm, pooled) in enumerate(rows, 1):
         parts += [(f"conv{i}", nn.Conv2d(channels, n, k, s, p, groups=g)), (f"relu{i}", nn.ReLU())]
-        parts += [(f"norm{i}", nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0))] * norm + [(f"pool{i}", nn.MaxPool2d(3, 2))] * pooled
+        parts += [(f"norm{i}", nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0))] * norm
+        parts += [(f"pool{i}", nn.MaxPool2d(3, 2))] * pooled
         channels = n
     parts += [("flat", nn.Flatten()), ("fc6", nn.Linear(256 * 36, 4096)), ("relu6", nn.ReLU())]
     parts += [("fc7", nn.Linear(4096, 4096)), ("relu7", nn.ReLU()), ("fc8", nn.Linear(4096, 1000))]
@@ -88,7 +88,8 @@ def lenet_1998() -> nn.Module:
     return nn.Sequential(OrderedDict([
         ("c1", nn.Conv2d(1, 6, 5)), ("t1", nn.Tanh()), ("s2", nn.AvgPool2d(2)),
         ("c3", nn.Conv2d(6, 16, 5)), ("t3", nn.Tanh()), ("s4", nn.AvgPool2d(2)), ("flat", nn.Flatten()),
-        ("c5", nn.Linear(400, 120)), ("t5", nn.Tanh()), ("f6", nn.Linear(120, 84)), ("t6", nn.Tanh()), ("output", nn.Linear(84, 10)),
+        ("c5", nn.Linear(400, 120)), ("t5", nn.Tanh()), ("f6", nn.Linear(120, 84)), ("t6", nn.Tanh()),
+        ("output", nn.Linear(84, 10)),
     ]))  # fmt: skip
 
 
@@ -102,7 +103,13 @@ NETS: list[tuple[str, str, Callable[[], nn.Module], int, str]] = [
     ("vgg16", "torchvision vgg16", tv.vgg16, 224, "pth"),
     ("vgg19", "torchvision vgg19", tv.vgg19, 224, "safetensors"),
     ("googlenet", "written again", googlenet_2014, 224, "safetensors"),
-    ("googlenet-bn", "torchvision googlenet", lambda: tv.googlenet(init_weights=False, transform_input=True), 224, "pth"),
+    (
+        "googlenet-bn",
+        "torchvision googlenet",
+        lambda: tv.googlenet(init_weights=False, transform_input=True),
+        224,
+        "pth",
+    ),
     ("resnet18", "torchvision resnet18", tv.resnet18, 224, "pth"),
     ("resnet34", "torchvision resnet34", tv.resnet34, 224, "safetensors"),
     ("resnet50", "torchvision resnet50", tv.resnet50, 224, "old.pth"),
@@ -155,7 +162,11 @@ def main() -> None:
     if sys.argv[1] == "list":
         for number, (name, whose, _, _, form) in enumerate(NETS):
             print(number, name, form, whose, sep="\t")
-        print("versions", f"torch {torch.__version__}, torchvision {sys.modules['torchvision'].__version__}, timm {timm.__version__}", sep="\t")
+        print(
+            "versions",
+            f"torch {torch.__version__}, torchvision {sys.modules['torchvision'].__version__}, timm {timm.__version__}",
+            sep="\t",
+        )
         return
     torch.set_num_threads(2)
     answer(int(sys.argv[1]), Path(sys.argv[2]))
