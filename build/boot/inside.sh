@@ -33,6 +33,7 @@ await() {
 
 show() { systemctl show -P "$1" $agent; }
 not() { ! "$@"; }
+into() { "${@:2}" >"$1"; }
 active() { [ "$(show ActiveState)" = active ]; }
 is() { [ "$(show "$1")" = "$2" ]; }
 status_says() { show StatusText | grep -qE "$1"; }
@@ -208,8 +209,23 @@ hopeless() {
 	ok "and is not tried again" is ActiveState failed
 }
 
+# init and doctor beside a service
+tools() {
+	say "-- init and doctor beside a service"
+	ok "doctor finds nothing broken while the agent runs" into /opt/boot/doctor.txt edge-agent doctor -c $config
+	ok "and tells of the user of the service" grep -q '✓ user *edge-agent, in edge-agent, plugdev, render, video' /opt/boot/doctor.txt
+	ok "init overwrites nothing" not edge-agent init --yes 2>/dev/null
+	ok "stop" systemctl stop $agent
+	ok "init --yes writes a config and tries it" grep -q 'tried: *it runs' <(edge-agent init --yes --force)
+	ok "which validates" into /dev/null edge-agent validate -c $config
+	ok "and runs as a service" systemctl start $agent
+	ok "results flow" results
+	configure ''
+	ok "back to the config as installed" systemctl restart $agent
+}
+
 # The sections that were asked for, all by default; each leaves a running agent with the config as installed.
-[ -s /opt/boot/sections ] || echo installed reload absent credential workers watchdog killed hopeless >/opt/boot/sections
+[ -s /opt/boot/sections ] || echo installed reload absent tools credential workers watchdog killed hopeless >/opt/boot/sections
 for section in $(cat /opt/boot/sections); do
 	"$section"
 done

@@ -28,7 +28,9 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		Example: `  edge-agent run                          with ./config.yaml or /etc/edge-agent/config.yaml
   edge-agent run --source clip.mp4        the same, but looking at a clip
   edge-agent classify cat.jpg             what is in a picture
-  edge-agent validate -c config.yaml      what is wrong with a config`,
+  edge-agent init                         write a config for this board
+  edge-agent validate -c config.yaml      what is wrong with a config
+  edge-agent doctor                       what is wrong with this machine`,
 		Args:          cobra.ArbitraryArgs, // told by chooseCommand, with the command that was meant
 		SilenceErrors: true,                // told by report
 		SilenceUsage:  true,
@@ -44,6 +46,7 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		newEval(),
 		newInspect(),
 		newValidate(),
+		newInit(),
 		newDoctor(),
 		newVersion(),
 		newInfer(),

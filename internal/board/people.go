@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,6 +31,16 @@ func (r Root) groupName(gid string) string {
 
 // HasGroup says whether there is a group of this name.
 func (r Root) HasGroup(name string) bool { return r.field("/etc/group", 0, name) != nil }
+
+// GroupID is the number of the group of this name.
+func (r Root) GroupID(name string) (gid int, ok bool) {
+	f := r.field("/etc/group", 0, name)
+	if len(f) < 3 {
+		return 0, false
+	}
+	gid, err := strconv.Atoi(f[2])
+	return gid, err == nil
+}
 
 // HasUser says whether there is a user of this name.
 func (r Root) HasUser(name string) bool { return r.field("/etc/passwd", 0, name) != nil }
