@@ -4,14 +4,21 @@ import keras
 import numpy as np
 from keras import layers
 
+BIAS_STD = 0.05
 LOGITS_STD = 3.0  # spread over the classes; without it a uint8 softmax over 1000 classes is all zeros
 
 
 def settle(model: keras.Model, inputs: np.ndarray) -> None:
-    """Takes the statistics of batch normalization from `inputs`, and spreads the logits.
+    """Draws biases, takes the statistics of batch normalization from `inputs`, and spreads the logits.
 
-    The convolutions have their seeded initial values from the builder already.
+    Kernels have their seeded initial values from the builder already. A bias of zeros
+    would be left out of the file by the converter.
     """
+    random = np.random.default_rng(1)
+    for layer in model.layers:
+        if getattr(layer, "use_bias", False):
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel, random.normal(0, BIAS_STD, bias.shape)])
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     for layer in norms:
         layer.momentum = 0.0

@@ -31,6 +31,8 @@ def make(arguments: list[str]) -> None:
         one, two = (latency.get((folder.name, threads), float("nan")) for threads in (1, 2))
         rows.append(_row(folder.name, known, one, two))
         figures = {"bytes": known["bytes"], "convert_s": known["convert_s"], "convert_peak_mb": known["peak_mb"]}
+        totals = json.loads((folder / "inspect.json").read_text())["totals"]
+        figures |= {"parameters_in_file": totals["parameters"], "macs": totals["macs"]}
         figures |= {"1_thread_ms": round(one, 2), "2_threads_ms": round(two, 2)}
         for figure, value in figures.items():
             print(f"zoo_{folder.name.replace('-', '_')}_{figure}: {value}")
@@ -63,6 +65,9 @@ def _judge(folder: Path, known: dict) -> list[str]:
         wrong.append(f"{name} has float operators {known['float_operators']}")
     if known["peak_mb"] > LIMIT_MB:
         wrong.append(f"{name} took {known['peak_mb']} MB to convert")
+    seen = json.loads((folder / "inspect.json").read_text())["totals"]["parameters"]
+    if seen != known["parameters_folded"]:
+        wrong.append(f"inspect finds {seen} parameters in {name}, its layers have {known['parameters_folded']}")
     answers = [json.loads(line) for line in (folder / "classify.json").read_text().splitlines()]
     if len(answers) != 1 or len(answers[0]["labels"]) != 1:
         wrong.append(f"classify gave no answer with {name}")

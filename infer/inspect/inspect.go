@@ -230,9 +230,9 @@ func groups(g *tflfile.Graph, o *tflfile.Op) int {
 
 // parameters are the operator's constants that were learnt: floats and quantized
 // numbers. Shapes, axes and the like are plain integers, single numbers belong to a
-// formula.
+// formula, what is padded with or concatenated is a border.
 func parameters(g *tflfile.Graph, o *tflfile.Op) []int {
-	if o.Code == tflfile.Custom || o.Name() == "PADV2" {
+	if o.Code == tflfile.Custom || o.Code == tflfile.Concatenation || o.Name() == "PADV2" {
 		return nil
 	}
 	var all []int
