@@ -111,6 +111,8 @@ func (s *session) await(ctx context.Context, fl *flight, a *pipeline.Answer) err
 		if a.Sent = s.land(fl, a.Received, !grown); a.Sent == 0 { // answered although it was not to be
 			a.Sent = a.Received - int64(a.Worker)
 		}
+		// The one before may have been noticed later than this one.
+		a.Sent = min(a.Sent, a.Received-int64(a.Worker))
 		a.Delegate, a.Worker = s.m.name, min(a.Worker, time.Duration(a.Received-a.Sent))
 		if !fl.spare {
 			s.pace.took(time.Duration(a.Received - a.Sent))
