@@ -128,4 +128,5 @@ if [ $status != 0 ]; then
 fi
 grep -v '^figure: ' "$debian/opt/boot/log"
 printf '\n== figures\n'
+echo "boot_checks: $(grep -c '^✓' "$debian/opt/boot/log")"
 sed -n 's/^figure: //p' "$debian/opt/boot/log"

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"strings"
 	"syscall"
 	"time"
 
@@ -122,8 +123,12 @@ the service's last log lines, with passwords taken out, and no picture.`,
 			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			d := examine(ctx, newExamination(cmd))
+			r := newRedactor(d.e)
+			for i := range d.Findings {
+				d.Findings[i].Seen = strings.TrimSpace(r.text(d.Findings[i].Seen))
+			}
 			if bundle != "" {
-				if err := writeBundle(bundle, d.findings(), d.e); err != nil {
+				if err := writeBundle(bundle, d.diagnosis, d.e); err != nil {
 					return err
 				}
 			}
@@ -172,8 +177,6 @@ type examined struct {
 	diagnosis
 	e *examination
 }
-
-func (d examined) findings() diagnosis { return d.diagnosis }
 
 // examine runs all checks.
 func examine(ctx context.Context, e *examination) examined {

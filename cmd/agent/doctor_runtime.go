@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -65,7 +66,36 @@ func checkRuntime(ctx context.Context, e *examination) []finding {
 	} else {
 		all = append(all, good("tflite", "%s, sha256 %s", path, sum(path)))
 	}
-	return append(all, checkCapture(ctx, e))
+	return append(all, checkCapture(ctx, e), checkDelegates(e))
+}
+
+// checkDelegates says what could run models here, by what is installed and plugged
+// in; whether it does shows when a model is opened with it.
+func checkDelegates(e *examination) finding {
+	could, not := []string{"cpu"}, []string{}
+	sort := func(kind string, missing ...string) {
+		if missing = slices.DeleteFunc(missing, func(m string) bool { return m == "" }); len(missing) == 0 {
+			could = append(could, kind)
+		} else {
+			not = append(not, kind+" ("+strings.Join(missing, ", ")+")")
+		}
+	}
+	lacks := func(there bool, what string) string {
+		if there {
+			return ""
+		}
+		return "no " + what
+	}
+	path, _, _ := delegates.FindLibrary(e.configured(func(c *config.Config) config.Path { return c.Runtime.Library })) // told above
+	_, err := os.Stat(filepath.Join(filepath.Dir(path), gpuLibrary))
+	fits := ""
+	if isARM(e.board) && (!e.board.Has(gpuFeatures[0]) || !e.board.Has(gpuFeatures[1])) {
+		fits = "this processor cannot run its library"
+	}
+	sort("gpu", lacks(err == nil, gpuLibrary), lacks(e.root.VulkanLoader() != "", "Vulkan"), lacks(len(e.root.RenderNodes()) > 0, "device"), fits)
+	_, _, err = delegates.FindTFLite(e.configured(func(c *config.Config) config.Path { return c.Runtime.TFLite }))
+	sort("edgetpu", lacks(len(e.root.EdgeTPUs()) > 0, "device"), lacks(e.root.EdgeTPULibrary() != "", "libedgetpu.so.1"), lacks(err == nil, "TFLite library"))
+	return good("delegates", "%s can run here%s", strings.Join(could, ", "), ifSet("; not ", strings.Join(not, ", ")))
 }
 
 // gpuLibrary is LiteRT's accelerator for GPUs.

@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -17,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"edgeagent/internal/board/fake"
 	"edgeagent/internal/config"
@@ -217,6 +220,28 @@ mqtt: {broker: "tcp://127.0.0.1:9", username: hunter2-user, password_file: pw}
 			}
 		})
 	}
+}
+
+// TestRedactor: whatever a password is, and wherever a config or log has it, it is
+// taken out.
+func TestRedactor(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		secret := rapid.StringMatching(`[A-Za-z0-9!$*+._~-]{6,20}`).Draw(t, "secret")
+		before := rapid.StringMatching(`[a-z =:]{0,12}`).Draw(t, "before")
+		form := rapid.SampledFrom([]string{
+			"source: rtsp://user:%s@10.0.0.5/live\n", "password: %s\n", "{password: '%s', x: 1}\n", `"mqtt_token":"%s"` + "\n",
+			"err=\"dial rtsp://%s@cam: refused\"\n", "gstreamer:rtspsrc user-pw=%s ! appsink\n", "http://cam/v?token=%s&x=1\n", "api_key: %s # mine\n",
+		}).Draw(t, "form")
+		text := before + fmt.Sprintf(form, secret)
+		if got := (&redactor{}).text(redactedConfig([]byte(text))); strings.Contains(got, secret) {
+			t.Fatalf("%q became %q", text, got)
+		}
+		r := &redactor{}
+		r.learn(secret)
+		if got := r.text("camera front: " + secret + " was refused"); strings.Contains(got, secret) {
+			t.Fatalf("a known secret stays: %q", got)
+		}
+	})
 }
 
 // unpack gives the names in an archive and all its text.
