@@ -47,12 +47,18 @@ func environment(s source.Source) []string {
 		"OPENCV_FFMPEG_LOGLEVEL=8", // AV_LOG_FATAL
 		// A picture of a few KiB may claim to be of any size; OpenCV would believe 1 GiB pixels.
 		"OPENCV_IO_MAX_IMAGE_PIXELS=134217728",
-		"GST_REGISTRY_FORK=no", // the cage lets no program start
+		"GST_REGISTRY_FORK=no",     // the cage lets no program start,
+		"GSETTINGS_BACKEND=memory", // nor a plugin look for the user's settings
 	}
 	if s.Kind == source.URL && strings.HasPrefix(s.Where, "rtsp") {
 		// By default FFmpeg looks at a second of the stream before it begins, and
 		// then is that second late.
-		env = append(env, "OPENCV_FFMPEG_CAPTURE_OPTIONS=rtsp_transport;tcp|analyzeduration;100000|probesize;32768")
+		options := "rtsp_transport;tcp|analyzeduration;100000|probesize;32768"
+		if s.Transport == source.UDP {
+			// What is lost must not be waited for, and half a picture must not be shown.
+			options = "rtsp_transport;udp|analyzeduration;100000|probesize;32768|fflags;discardcorrupt|max_delay;100000"
+		}
+		env = append(env, "OPENCV_FFMPEG_CAPTURE_OPTIONS="+options)
 	}
 	return env
 }

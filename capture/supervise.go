@@ -300,6 +300,10 @@ func (c *Camera) watch(s *session) error {
 		case <-s.p.Gone():
 			return s.death()
 		case err := <-s.kick:
+			var f *worker.Failure
+			if errors.As(err, &f) && f.Kind == source.FailStall {
+				return &stallError{f.Text}
+			}
 			return err
 		case <-tick.C:
 		}
@@ -327,7 +331,10 @@ func (s *session) death() error {
 	s.hear()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lost != "" {
+	switch {
+	case s.lost != "" && s.info.Stalled:
+		return &stallError{s.lost}
+	case s.lost != "":
 		return errors.New(s.lost)
 	}
 	select {
@@ -341,7 +348,7 @@ func (s *session) death() error {
 // check finds a worker that has lost its source, gets no frames or does not answer.
 func (c *Camera) check(s *session, last int64) error {
 	s.mu.Lock()
-	lost, stalled, fps, over := s.lost, s.info.Stalled, s.info.FPS, s.info.Over
+	lost, stalled, fps, over := s.lost, s.info.Stalled, s.info.FPS, s.info.Over || s.info.Quiet
 	s.mu.Unlock()
 	switch {
 	case lost != "" && stalled:

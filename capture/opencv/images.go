@@ -45,6 +45,9 @@ func openImages(o source.Open) (grabber, error) {
 	if err != nil {
 		return nil, fail(source.FailOpen, "%v", err)
 	}
+	if st.IsDir() && o.Source.Watch {
+		return openFolderWatch(o)
+	}
 	if !st.IsDir() {
 		g.files = []string{where}
 		// Alone it must be a picture: better said now than with each frame.

@@ -18,7 +18,7 @@ const (
 	darkMean      = 12.0 // a picture of a lower mean shows nothing
 	flatDeviation = 6.0  // nor does one whose values scarcely differ
 	blurShare     = 0.2  // of the sharpness it used to have, below which it is out of focus
-	sharpLeast    = 4.0  // a scene without detail has no sharpness to lose
+	sharpLeast    = 1.0  // a scene without detail has no sharpness to lose
 	movedLikeness = 0.35 // of its edges to those it used to have, below which it has been moved
 
 	// A state is told when it has held for so long: headlights and a hand that wipes
@@ -41,7 +41,7 @@ type lens struct {
 	edges []float64
 	now   []float64
 
-	small, fine, mean, dev, dx, dy gocv.Mat
+	small, soft, fine, mean, dev, dx, dy gocv.Mat
 }
 
 func newLens() *lens {
@@ -53,7 +53,7 @@ func newLens() *lens {
 }
 
 func (n *lens) mats() []*gocv.Mat {
-	return []*gocv.Mat{&n.small, &n.fine, &n.mean, &n.dev, &n.dx, &n.dy}
+	return []*gocv.Mat{&n.small, &n.soft, &n.fine, &n.mean, &n.dev, &n.dx, &n.dy}
 }
 
 // Close frees what was made.
@@ -98,7 +98,11 @@ func (n *lens) judge() (source.Lens, error) {
 	case dev < flatDeviation:
 		return source.LensCovered, nil
 	}
-	if err = gocv.Laplacian(n.small, &n.fine, gocv.MatTypeCV16S, 1, 1, 0, gocv.BorderReplicate); err != nil {
+	// Noise is fine structure too, and no sharpness.
+	if err = gocv.GaussianBlur(n.small, &n.soft, image.Pt(5, 5), 0, 0, gocv.BorderReplicate); err != nil {
+		return "", err
+	}
+	if err = gocv.Laplacian(n.soft, &n.fine, gocv.MatTypeCV16S, 1, 1, 0, gocv.BorderReplicate); err != nil {
 		return "", err
 	}
 	_, sharp, err := n.meanDev(&n.fine)

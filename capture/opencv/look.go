@@ -226,7 +226,7 @@ func (l *loop) look(at int64) error {
 		w.mu.Unlock()
 	}
 	if s.frozen > 0 {
-		return &frozenError{s.frozen}
+		return &stalledError{fmt.Sprintf("the picture is frozen: the same for %v", s.frozen.Round(time.Second))}
 	}
 	if l.info != was {
 		w.tell(l.info)
@@ -234,9 +234,12 @@ func (l *loop) look(at int64) error {
 	return nil
 }
 
-// frozenError says that a source gives frames and none of them is new.
-type frozenError struct{ same time.Duration }
+// stalledError says that a source is there and gives nothing new.
+type stalledError struct{ text string }
 
-func (e *frozenError) Error() string {
-	return fmt.Sprintf("the picture is frozen: the same for %v", e.same.Round(time.Second))
+func (e *stalledError) Error() string { return e.text }
+
+// noFrame is the stall that a reader notices by itself.
+func noFrame(d time.Duration) error {
+	return &stalledError{fmt.Sprintf("no frame for %v", d.Round(10*time.Millisecond))}
 }

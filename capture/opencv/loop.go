@@ -345,8 +345,11 @@ func (l *loop) toBGR() error {
 // stop tells everybody that no more frames will come.
 func (l *loop) stop(err error) {
 	f := &worker.Failure{Kind: source.FailRead, Text: err.Error()}
-	frozen := new(frozenError)
-	l.info.Stalled = errors.As(err, &frozen)
+	stalled := new(stalledError)
+	l.info.Stalled = errors.As(err, &stalled)
+	if l.info.Stalled {
+		f.Kind = source.FailStall
+	}
 	if errors.Is(err, io.EOF) {
 		f = &worker.Failure{Kind: source.FailEnd, Text: "the recording is over"}
 	}

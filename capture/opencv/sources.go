@@ -33,6 +33,12 @@ type recording interface {
 	Rewind() error
 }
 
+// interrupter is a grabber whose Grab may wait for very long.
+type interrupter interface {
+	// Interrupt ends a Grab under way with an error, from any goroutine.
+	Interrupt()
+}
+
 // openers are the sources there are. One more is a file and a line here, and its
 // form in source.Parse.
 var openers = map[source.Kind]func(source.Open) (grabber, error){

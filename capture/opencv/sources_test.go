@@ -268,7 +268,7 @@ func TestOpenErrors(t *testing.T) {
 		{"absent device", "/dev/video237", source.FailOpen, "there is no /dev/video237"},
 		{"no device", "/dev/null", source.FailOpen, "/dev/null is no camera"},
 		{"nobody listens", gone, source.FailOpen, "connection refused"},
-		{"404", notThere.URL + "/secret", source.FailOpen, "check path, user and password"},
+		{"404", notThere.URL + "/secret", source.FailOpen, "nothing at this path (404)"},
 		{"bad pipeline", "gstreamer:nosuchelement ! appsink", source.FailOpen, "gst-launch"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

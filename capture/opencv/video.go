@@ -14,8 +14,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
-	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -43,7 +41,8 @@ type video struct {
 	period  time.Duration // of a recording; 0: the source sets the pace
 	limit   time.Duration // a grab that took longer gives a frame from before the stall
 	reopen  func() (*gocv.VideoCapture, error)
-	driver  bool // the driver stamps frames with CLOCK_MONOTONIC
+	driver  bool      // the driver stamps frames with CLOCK_MONOTONIC
+	late    *lateness // nil: its stamps say nothing
 }
 
 // newVideo takes vc over.
@@ -75,19 +74,36 @@ func open(where string, api gocv.VideoCaptureAPI, params ...gocv.VideoCapturePro
 	return vc, nil
 }
 
-// Grab waits for the next frame.
+// Grab waits for the next frame that is not late.
 func (v *video) Grab() (int64, error) {
+	for {
+		at, err := v.grab()
+		if err != nil || v.late == nil {
+			return at, err
+		}
+		late := v.late.of(at, int64(v.vc.Get(gocv.VideoCapturePosMsec)*1e6))
+		if late <= v.late.limit {
+			return at - late, nil // it was taken as much earlier
+		}
+	}
+}
+
+func (v *video) grab() (int64, error) {
 	began := pipeline.Now()
 	if C.ea_grab(v.handle) != 1 {
-		if v.period > 0 {
+		waited := time.Duration(pipeline.Now() - began)
+		switch {
+		case v.period > 0:
 			return 0, io.EOF
+		case v.limit > 0 && waited >= v.limit:
+			return 0, noFrame(waited)
 		}
 		return 0, errors.New("the source gives no more frames: unplugged, or the sender has gone")
 	}
 	now := pipeline.Now()
 	if v.limit > 0 && now-began > int64(v.limit) {
 		// FFmpeg hands out the frame that it held when the stall began.
-		return 0, fmt.Errorf("no frame for %v", time.Duration(now-began).Round(time.Millisecond))
+		return 0, noFrame(time.Duration(now - began))
 	}
 	if v.driver {
 		// V4L2 stamps with CLOCK_MONOTONIC; a driver that does otherwise is not believed.
@@ -160,45 +176,6 @@ func openFile(o source.Open) (grabber, error) {
 	return v, nil
 }
 
-// openURL opens a network stream.
-func openURL(o source.Open) (grabber, error) {
-	where := o.Source.Where
-	vc, err := open(where, gocv.VideoCaptureFFmpeg,
-		propOpenTimeout, gocv.VideoCaptureProperties(o.OpenMS), propReadTimeout, gocv.VideoCaptureProperties(o.ReadMS))
-	if err != nil {
-		return nil, fail(source.FailOpen, "%s: %s", o.Source, explainURL(where, time.Duration(o.OpenMS)*time.Millisecond))
-	}
-	v := newVideo(vc, "FFmpeg")
-	v.limit = time.Duration(o.ReadMS) * time.Millisecond
-	return v, nil
-}
-
-// ports are the default ones of URL schemes.
-var ports = map[string]string{"rtsp": "554", "rtsps": "322", "http": "80", "https": "443"}
-
-// explainURL finds out why a URL could not be opened, for OpenCV does not say: it
-// knocks at the server's port.
-func explainURL(where string, timeout time.Duration) string {
-	u, err := url.Parse(where)
-	if err != nil {
-		return "not a URL"
-	}
-	port := u.Port()
-	if port == "" {
-		port = ports[u.Scheme]
-	}
-	c, err := net.DialTimeout("tcp", net.JoinHostPort(u.Hostname(), port), min(timeout, 2*time.Second))
-	if err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err
-		}
-		return fmt.Sprintf("cannot reach %s: %v", net.JoinHostPort(u.Hostname(), port), err)
-	}
-	_ = c.Close()
-	return "the server answers, but gives no video here: check path, user and password"
-}
-
 // openPipeline opens a GStreamer pipeline.
 func openPipeline(o source.Open) (grabber, error) {
 	if !gocv.VideoRegistry.HasBackend(gocv.VideoCaptureGstreamer) {
@@ -223,6 +200,9 @@ func openV4L2(o source.Open) (grabber, error) {
 	}
 	v := newVideo(vc, "V4L2")
 	v.driver = true
+	if f := src.PixelFormat; f != "" { // before the rest: a size may exist in one format only
+		vc.Set(gocv.VideoCaptureFOURCC, vc.ToCodec(f))
+	}
 	if src.Width > 0 && src.Height > 0 {
 		vc.Set(gocv.VideoCaptureFrameWidth, float64(src.Width))
 		vc.Set(gocv.VideoCaptureFrameHeight, float64(src.Height))

@@ -178,6 +178,9 @@ func (w *Worker) open(r *worker.Request) {
 		r.Fail(source.FailOpen, fmt.Errorf("%s: this worker has opened its source already", o.Source))
 		return
 	}
+	if o.Source.Watch {
+		o.Lockstep = true // whoever puts a picture there wants it looked at
+	}
 	w.mu.Lock()
 	w.seq, w.lock = o.FirstSeq, o.Lockstep
 	w.motion, w.pixels = o.Motion, o.Pixels
@@ -248,6 +251,14 @@ func (w *Worker) stir() {
 // loop may be stuck in the source for ever, and the process ends anyway.
 func (w *Worker) Close(wait time.Duration) {
 	close(w.quit)
+	w.mu.Lock()
+	l := w.loop
+	w.mu.Unlock()
+	if l != nil {
+		if i, ok := l.g.(interrupter); ok {
+			i.Interrupt()
+		}
+	}
 	if w.done != nil {
 		select {
 		case <-w.done:

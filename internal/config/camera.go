@@ -34,7 +34,7 @@ type Camera struct {
 
 	// How streams are read.
 	Transport    string   `yaml:"transport" one:"tcp udp"`
-	Backend      string   `yaml:"backend" one:"ffmpeg gstreamer"`
+	Backend      string   `yaml:"backend" one:"auto ffmpeg gstreamer"`
 	Username     string   `yaml:"username"`
 	Password     Secret   `yaml:"password" from:"env"` // from EDGE_AGENT_CAMERAS_…_PASSWORD only
 	PasswordFile Path     `yaml:"password_file"`
@@ -88,7 +88,7 @@ type Snapshot struct {
 // defaults fills a Camera as if its block were empty.
 func (c *Camera) defaults() {
 	*c = Camera{
-		Source: "auto", FPS: 10, Pace: "realtime", Loop: true, Weight: 1, Priority: "normal", Transport: "tcp", Backend: "ffmpeg",
+		Source: "auto", FPS: 10, Pace: "realtime", Loop: true, Weight: 1, Priority: "normal", Transport: "tcp", Backend: "auto",
 		OpenTimeout: Duration(10e9), ReadTimeout: Duration(2500e6), MaxAge: Interval(10e9), Frozen: Interval(60e9), LensWatch: true,
 	}
 	c.Smooth.defaults()
@@ -211,8 +211,12 @@ func (c Camera) Gate() *source.Motion {
 
 // Options are those of the source. The password is given by who reads the files.
 func (c Camera) Options() source.Options {
+	backend := source.Backend(c.Backend)
+	if c.Backend == "auto" {
+		backend = ""
+	}
 	return source.Options{
-		Transport: source.Transport(c.Transport), Backend: source.Backend(c.Backend), User: c.Username,
+		Transport: source.Transport(c.Transport), Backend: backend, User: c.Username,
 		PixelFormat: c.PixelFormat, PollMS: int(c.Poll.Std().Milliseconds()), Watch: c.Watch,
 	}
 }

@@ -22,11 +22,12 @@ const (
 	UDP Transport = "udp" // loses packets rather than to wait for them
 )
 
-// Backend is the library that reads an RTSP stream.
+// Backend is the library that reads an RTSP stream; empty: GStreamer where its
+// elements for RTSP and H.264 are installed, else FFmpeg.
 type Backend string
 
 // The backends.
 const (
-	FFmpeg      Backend = "ffmpeg"    // the default: its deadlines work
-	ByGStreamer Backend = "gstreamer" // some frames quicker
+	FFmpeg      Backend = "ffmpeg"    // OpenCV 4.6 shows garbage after a change of resolution in mid-stream
+	ByGStreamer Backend = "gstreamer" // two frames quicker; its deadlines are the daemon's alone
 )

@@ -72,3 +72,26 @@ func (s Source) there(ctx context.Context) bool {
 	}
 	return true
 }
+
+// Split gives a URL without the user name and password in it, and these; else those
+// of Options.
+func (s Source) Split() (where, user, password string) {
+	u, err := url.Parse(s.Where)
+	if err != nil || u.User == nil {
+		return s.Where, s.User, s.Password
+	}
+	user = u.User.Username()
+	password, _ = u.User.Password()
+	u.User = nil
+	return u.String(), user, password
+}
+
+// WithUser gives a URL with the user name and password in it. It is secret.
+func (s Source) WithUser() string {
+	u, err := url.Parse(s.Where)
+	if err != nil || s.User == "" || u.User != nil {
+		return s.Where
+	}
+	u.User = url.UserPassword(s.User, s.Password)
+	return u.String()
+}

@@ -56,6 +56,7 @@ type Info struct {
 	Granted string  `json:"granted,omitempty"` // what a device made of the wishes
 	Demo    bool    `json:"demo,omitempty"`
 	Over    bool    `json:"over,omitempty"`    // the recording is over
+	Quiet   bool    `json:"quiet,omitempty"`   // frames come when they come: silence is no stall
 	Lost    string  `json:"lost,omitempty"`    // why no more frames will come from this worker
 	Stalled bool    `json:"stalled,omitempty"` // with Lost: the source is there and gives nothing new
 	Motion  bool    `json:"motion,omitempty"`  // something moves (with a motion gate)
@@ -80,6 +81,7 @@ const (
 	FailPermission = "permission" // we may not open it
 	FailEnd        = "end"        // the recording is over
 	FailRead       = "read"       // the source was lost
+	FailStall      = "stall"      // the source is there and gives nothing new
 	FailDecode     = "decode"     // this one frame was grabbed and cannot be used; Seq and N as in Filled
 )
 
