@@ -7,6 +7,7 @@
 #   build/setup.sh release  what `make release` needs
 #   build/setup.sh board    what `make test-board` needs
 #   build/setup.sh dashboards  what `make test-dashboards` needs
+#   build/setup.sh cameras  what `make test-cameras` needs (an RTSP server; 28 MB, a minute)
 #   build/setup.sh bench    what `make bench` needs
 #   build/setup.sh fresh    what `make fresh-check` needs
 
@@ -27,6 +28,9 @@ dashboards=("${run[@]}" chromium prometheus procps)
 command -v node >/dev/null || dashboards+=(nodejs)
 command -v npm >/dev/null || dashboards+=(npm)
 
+cameras=("${test[@]}" python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-libav
+	gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly)
+
 case ${1:-test} in
 run) wanted=("${run[@]}") ;;
 test) wanted=("${test[@]}") ;;
@@ -34,9 +38,10 @@ cross) wanted=("${cross[@]}") ;;
 release) wanted=("${release[@]}") ;;
 board) wanted=("${board[@]}") ;;
 dashboards) wanted=("${dashboards[@]}") ;;
+cameras) wanted=("${cameras[@]}") ;;
 bench) wanted=("${bench[@]}") ;;
 fresh) wanted=(mmdebstrap) ;;
-*) die "usage: setup.sh run|test|cross|release|board|dashboards|bench|fresh" ;;
+*) die "usage: setup.sh run|test|cross|release|board|dashboards|cameras|bench|fresh" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is not a Debian; install by hand what stands for: ${wanted[*]}"

@@ -17,7 +17,7 @@ const (
 
 	darkMean      = 12.0 // a picture of a lower mean shows nothing
 	flatDeviation = 6.0  // nor does one whose values scarcely differ
-	blurShare     = 0.2  // of the sharpness it used to have, below which it is out of focus
+	blurShare     = 0.3  // of the sharpness it used to have, below which it is out of focus
 	sharpLeast    = 1.0  // a scene without detail has no sharpness to lose
 	movedLikeness = 0.35 // of its edges to those it used to have, below which it has been moved
 

@@ -45,7 +45,7 @@ func TestMotion(t *testing.T) {
 	o := source.Open{Motion: &source.Motion{Threshold: 25, MinArea: 0.005, HoldMS: 1000, EveryMS: 0}}
 	k := newLooker(o)
 	defer k.Close()
-	rng := rand.New(rand.NewPCG(1, 1)) //nolint:gosec // the same each time
+	rng := rand.New(rand.NewPCG(1, 1))
 	var whole, left gate
 	at := int64(time.Hour)
 	step := func(x int) {
@@ -109,7 +109,7 @@ func TestGateHoldsFramesBack(t *testing.T) {
 
 // TestFrozen has a stream that shows the very same picture, and one with noise.
 func TestFrozen(t *testing.T) {
-	rng := rand.New(rand.NewPCG(2, 2)) //nolint:gosec // the same each time
+	rng := rand.New(rand.NewPCG(2, 2))
 	for _, noisy := range []bool{false, true} {
 		t.Run(fmt.Sprint("noise ", noisy), func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -144,11 +144,11 @@ func TestFrozen(t *testing.T) {
 
 // TestLens takes a camera through what can happen to its view.
 func TestLens(t *testing.T) {
-	rng := rand.New(rand.NewPCG(3, 3)) //nolint:gosec // the same each time
+	rng := rand.New(rand.NewPCG(3, 3))
 	// A scene with structure: rectangles all over.
 	draw := func(seed uint64) gocv.Mat {
 		m := gocv.NewMatWithSize(240, 320, gocv.MatTypeCV8UC1)
-		shapes := rand.New(rand.NewPCG(seed, 9)) //nolint:gosec // the same each time
+		shapes := rand.New(rand.NewPCG(seed, 9))
 		m.SetTo(gocv.NewScalar(90, 0, 0, 0))
 		for range 12 {
 			x, y := shapes.IntN(300), shapes.IntN(220)
@@ -224,7 +224,7 @@ func TestFolderWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	var i source.Info
-	if err := (&worker.Request{Body: body}).Decode(&i); err != nil || !i.Quiet {
+	if err = (&worker.Request{Body: body}).Decode(&i); err != nil || !i.Quiet {
 		t.Errorf("told %+v %v", i, err)
 	}
 	gets := func(v int) {

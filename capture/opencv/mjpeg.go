@@ -43,10 +43,10 @@ func openHTTP(o source.Open) (grabber, error) {
 		return nil, err
 	}
 	kind, params, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // none: FFmpeg may know
-	switch {
-	case kind == "multipart/x-mixed-replace" || kind == "multipart/mixed":
+	switch kind {
+	case "multipart/x-mixed-replace", "multipart/mixed":
 		return &mjpegStream{jpegs: jpegs{web: web}, parts: newParts(web.watched(resp.Body), params["boundary"])}, nil
-	case kind == "image/jpeg" || kind == "image/jpg":
+	case "image/jpeg", "image/jpg":
 		web.hangUp()
 		g, err := openPoll(web, singlePoll)
 		if g != nil {
