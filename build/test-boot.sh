@@ -19,6 +19,9 @@ command -v mosquitto_sub >/dev/null || absent "no mosquitto_sub here: build/setu
 grep -q overlay /proc/filesystems || absent "this kernel has no overlayfs"
 cgroups=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)
 [ -n "$cgroups" ] || absent "no cgroup2 is mounted"
+namespaces=(--pid --mount --fork --uts --ipc --net --cgroup --kill-child)
+unshare "${namespaces[@]}" sh -c 'mount --make-rprivate / && mount -t tmpfs tmpfs /mnt && mount -t cgroup2 cgroup2 /mnt' 2>/dev/null ||
+	absent "this machine allows no namespaces with mounts, as in many containers"
 for binary in edge-agent edge-agent-capture libLiteRt.so; do
 	[ -e "bin/$binary" ] || die "no bin/$binary: run make build"
 done
@@ -27,10 +30,11 @@ place=$(mktemp -d "${TMPDIR:-/tmp}/edge-agent-boot.XXXXXX")
 group=$cgroups/edge-agent-boot-$$
 clean() {
 	rm -rf --one-file-system "$place"
-	if [ -d "$group" ]; then
-		echo $$ >"$cgroups/cgroup.procs"
-		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true
-	fi
+	local tries
+	for tries in 1 2 3 4 5 6 7 8 9; do # the kernel takes a moment to let the last process go
+		[ -d "$group" ] || break
+		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.3
+	done
 }
 trap clean EXIT
 
@@ -90,10 +94,10 @@ for unit in systemd-journald.service systemd-journald.socket systemd-journald-de
 	ln -s /dev/null "$debian/etc/systemd/system/$unit"
 done
 
-mkdir "$group"
+mkdir "$group" 2>/dev/null || absent "no control group can be made below $cgroups"
 (
 	echo "$BASHPID" >"$group/cgroup.procs"
-	exec unshare --pid --mount --fork --uts --ipc --net --cgroup --kill-child bash -euc '
+	exec unshare "${namespaces[@]}" bash -euc '
 		debian=$1 upper=$2
 		mount --make-rprivate /
 		mount --bind "$debian" "$debian"
@@ -119,6 +123,15 @@ mkdir "$group"
 	' boot "$debian" "$upper"
 ) >"$place/console" 2>&1 &
 boot=$!
+# Nothing of the boot outlives this script, however it ends: with unshare goes its PID 1, and with that all.
+trap 'kill -KILL $boot 2>/dev/null || true; wait; clean' EXIT
+while kill -0 $boot 2>/dev/null; do
+	if [ $SECONDS -gt "${BOOT_LIMIT:-300}" ]; then
+		say "the boot hangs and is ended"
+		kill -KILL $boot
+	fi
+	sleep 0.2
+done
 status=0
 wait $boot || status=$?
 if [ $status != 0 ]; then

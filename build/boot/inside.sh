@@ -50,13 +50,14 @@ refuses() { ! in_unit "$@" 2>/dev/null; }
 worker() {
 	local dir
 	for dir in /proc/[0-9]*; do
-		case $(tr '\0' ' ' <"$dir/cmdline" 2>/dev/null) in
+		case $(tr '\0' ' ' 2>/dev/null <"$dir/cmdline") in
 		"edge-agent-worker infer "*) [ "$1" = infer ] && echo "${dir#/proc/}" && return ;;
 		"edge-agent-worker "*) [ "$1" = capture ] && echo "${dir#/proc/}" && return ;;
 		esac
 	done
 	return 1
 }
+worker_count() { cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\0' '\n' | grep -c '^edge-agent-worker$'; }
 replaced() { local now; now=$(worker "$1") && [ "$now" != "$2" ]; }
 results() { message 'edge/boot/camera/+/model/+/result' >/dev/null; }
 
@@ -178,7 +179,7 @@ watchdog() {
 	ok "systemd restarts it" await 30 restarted
 	figure boot_watchdog_to_ready_ms $((($(micros) - since) / 1000))
 	ok "its goroutines are in the log" logged 'SIGABRT: abort'
-	gone() { [ ! -e "/proc/$pid" ] && [ "$(pgrep -c -f edge-agent-worker)" = 2 ]; }
+	gone() { [ ! -e "/proc/$pid" ] && [ "$(worker_count)" = 2 ]; }
 	ok "its workers are gone with it" await 10 gone
 	ok "results flow again" results
 }
@@ -227,6 +228,7 @@ tools() {
 # The sections that were asked for, all by default; each leaves a running agent with the config as installed.
 [ -s /opt/boot/sections ] || echo installed reload absent tools credential workers watchdog killed hopeless >/opt/boot/sections
 for section in $(cat /opt/boot/sections); do
-	"$section"
+	[ "$section" = installed ] || active || systemctl start $agent
+	"$section" || fail "the section $section"
 done
 systemctl exit $failed
