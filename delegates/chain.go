@@ -146,6 +146,7 @@ func (c *Chain) Arm(j Judge) {
 	}
 	if others {
 		c.wg.Go(func() { c.watchDrift(c.life) })
+		c.wg.Go(func() { c.watchDevices(c.life, "/") })
 	}
 }
 

@@ -111,7 +111,7 @@ func (m *member) letGo(ctx context.Context, s *session) {
 		case <-t.C:
 		}
 	}
-	s.stop(context.WithoutCancel(ctx))
+	m.c.wg.Go(func() { s.stop(context.WithoutCancel(ctx)) }) // it may be needed again before that one is gone
 }
 
 // awake waits until CPU is needed, and opens it. Without a session it says why.

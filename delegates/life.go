@@ -180,6 +180,7 @@ func (m *member) rest(ctx context.Context, b *setback, delay time.Duration) bool
 		case <-b.gone:
 		}
 	}
+	began := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -187,7 +188,7 @@ func (m *member) rest(ctx context.Context, b *setback, delay time.Duration) bool
 		case <-again:
 			return true
 		case w := <-m.wishes:
-			if w != wishRescan || b.state != Quarantined {
+			if w == wishCheck || b.state != Quarantined && time.Since(began) >= afterwards {
 				return true
 			}
 		}

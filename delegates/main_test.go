@@ -31,6 +31,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
+	kinds[fakeKind] = kind{opening: 10 * time.Second, request: request, library: cpuLibrary}
 	if os.Getenv(workerSwitch) != "" {
 		os.Exit(beWorker())
 	}
@@ -41,7 +42,11 @@ func beWorker() int {
 	for _, a := range os.Args {
 		if pid, ok := strings.CutPrefix(a, "--parent="); ok {
 			n, err := strconv.Atoi(pid)
-			if err == nil {
+			switch {
+			case err != nil:
+			case os.Getenv(fakeSwitch) != "":
+				err = fakeMain(n)
+			default:
 				err = engine.Main(n, testBuild)
 			}
 			if err != nil {

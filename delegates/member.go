@@ -122,10 +122,16 @@ func (m *member) count(fell bool) {
 	m.mu.Unlock()
 }
 
+// farthest is the largest distance that is told.
+const farthest = 1e9
+
 // checked notes a comparison with CPU.
 func (m *member) checked(distance float64, agreed bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if !(distance <= farthest) { // not a number is as far as can be
+		distance = farthest
+	}
 	m.checks.Last, m.checks.Distance = time.Now(), distance
 	if agreed {
 		m.checks.Agreed++

@@ -26,6 +26,8 @@ type Model struct {
 	Decoder Decoder
 	Task    string
 	Guessed bool // nobody said the task: the outputs leave no doubt
+
+	boxJudge boxJudge
 }
 
 // NewModel fits a Spec to the tensors of its opened file. Errors are DataErrors

@@ -118,6 +118,18 @@ func TestGoldenStates(t *testing.T) {
 			{Delegate: "gpu", State: "broken", Reason: "did not answer within 200 ms", NextTry: &later},
 			{Delegate: "cpu", State: "active"},
 		}},
+		"delegate-state-full.json": DelegateState{Model: "objects", Active: "external", Delegates: []DelegateLine{
+			{
+				Delegate: "gpu", State: "standby", Reason: "slower than cpu: 24ms an invoke, cpu takes 8ms", Since: captureTime, Falls: 2, Median: 24, Deadline: 200,
+				Checks: &DelegateChecks{Agreed: 40, Last: captureTime, Distance: 0.0078125},
+			},
+			{Delegate: "external", State: "active", Since: captureTime, Forced: true, Deadline: 5000},
+			{
+				Delegate: "external-2", State: "quarantined", Reason: "it drifted away from cpu", Since: captureTime, Falls: 1,
+				Checks: &DelegateChecks{Agreed: 3, Disagreed: 1, Last: captureTime, Distance: 0.5},
+			},
+			{Delegate: "cpu", State: "standby", Reason: "ready", Since: captureTime, Deadline: 10000},
+		}},
 	} {
 		b, err := json.Marshal(s.stamp(h))
 		if err != nil {

@@ -131,7 +131,22 @@ type DelegateLine struct {
 	Delegate string     `json:"delegate"`
 	State    string     `json:"state"` // absent, warming, checking, active, standby, broken, quarantined
 	Reason   string     `json:"reason,omitempty"`
+	Since    time.Time  `json:"since,omitzero"` // in this state
 	NextTry  *time.Time `json:"next_try,omitempty"`
+	Forced   bool       `json:"forced,omitempty"`
+	Falls    uint64     `json:"falls,omitempty"`       // times that it failed while it could answer
+	Median   float64    `json:"median_ms,omitempty"`   // of an invoke, where it was measured
+	Deadline float64    `json:"deadline_ms,omitempty"` // of its next invoke, while it has a worker
+
+	Checks *DelegateChecks `json:"checks,omitempty"` // against cpu
+}
+
+// DelegateChecks is the account of a delegate's comparisons with cpu.
+type DelegateChecks struct {
+	Agreed    uint64    `json:"agreed"`
+	Disagreed uint64    `json:"disagreed"`
+	Last      time.Time `json:"last"`
+	Distance  float64   `json:"distance"` // of the last one; 0 is equal
 }
 
 func (s AgentState) stamp(h Header) any {

@@ -131,21 +131,21 @@ func (a *agent) openModel(ctx context.Context, w *workshop, id string) error {
 	if err != nil {
 		return err
 	}
-	var ds []delegates.Delegate
-	for _, d := range conf.Delegates {
-		ds = append(ds, delegates.Delegate{Kind: d.Kind, Threads: conf.CPUThreads(d)})
-	}
-	if len(ds) == 0 {
-		ds = []delegates.Delegate{{Kind: delegates.CPU, Threads: conf.CPUThreads(config.Delegate{})}}
-	}
-	c := w.chainConfig(s, ds)
+	c := w.chainConfig(s, a.delegates(conf))
 	c.Log, c.Event, c.MaxResident = a.log, a.event, a.cfg.Runtime.WorkerLimit()
+	c.Measured, c.Cache = conf.Order == "measured", filepath.Join(string(a.cfg.Agent.DataDir), "cache")
+	c.CheckEvery, c.Checked, c.Cold = conf.CheckEvery.Std(), a.kick, !conf.Standby
 	begun := time.Now()
 	chain, m, err := openModel(ctx, s, c)
 	if err != nil {
 		return err
 	}
 	a.onClose(chain.Close)
+	inputs, err := m.CheckInputs()
+	if err != nil {
+		return fileCode(err)
+	}
+	chain.Arm(delegates.Judge{Inputs: inputs, Compare: m.Compare, Sound: m.Sound})
 	lm := &model{id: id, spec: s, chain: chain, model: m, sinks: sinks{}, latency: newStages(), all: a.latency}
 	lm.scheduler = &infer.Scheduler{Model: m, Engine: chain, Sink: lm, Log: a.log, Synced: a.clock.Synced}
 	a.models = append(a.models, lm)
@@ -160,6 +160,18 @@ func cageOf(c *delegates.Chain) string {
 		return s[len(s)-1].Cage.String() // cpu's
 	}
 	return "none"
+}
+
+// delegates are those of a model's config. A file that is not there is told when the
+// delegate is opened, and may come later.
+func (a *agent) delegates(m config.Model) (all []delegates.Delegate) {
+	for _, d := range m.Delegates {
+		all = append(all, delegates.Delegate{
+			Kind: d.Kind, File: a.resolved(d.File), Library: a.resolved(d.Library), Options: d.Options, Precision: d.Precision,
+			Threads: m.CPUThreads(d),
+		})
+	}
+	return all
 }
 
 // Result is the model's sink: it keeps the percentiles and finds the camera's sink.

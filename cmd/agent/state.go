@@ -141,7 +141,9 @@ func (a *agent) modelState(m *model, r *rates) publish.ModelState {
 			s.Delegate = d.Delegate
 			break
 		}
-		s.Why = append(s.Why, d.Delegate+" is "+string(d.State)+because(d.Reason))
+		if d.State != delegates.Standby { // what could answer and need not is no trouble
+			s.Why = append(s.Why, d.Delegate+" is "+string(d.State)+because(d.Reason))
+		}
 	}
 	s.Degraded = len(s.Why) > 0
 	return s
@@ -160,9 +162,15 @@ func delegateState(m *model) publish.DelegateState {
 		if d.State == delegates.Active && s.Active == "" {
 			s.Active = d.Delegate
 		}
-		l := publish.DelegateLine{Delegate: d.Delegate, State: string(d.State), Reason: d.Reason}
-		if !d.NextTry.IsZero() {
-			l.NextTry = &d.NextTry
+		l := publish.DelegateLine{
+			Delegate: d.Delegate, State: string(d.State), Reason: d.Reason, Since: d.Since.UTC(), Forced: d.Forced, Falls: d.Falls,
+			Median: millis(d.Median), Deadline: millis(d.Deadline),
+		}
+		if next := d.NextTry.UTC(); !d.NextTry.IsZero() {
+			l.NextTry = &next
+		}
+		if c := d.Checks; !c.Last.IsZero() {
+			l.Checks = &publish.DelegateChecks{Agreed: c.Agreed, Disagreed: c.Disagreed, Last: c.Last.UTC(), Distance: c.Distance}
 		}
 		s.Delegates = append(s.Delegates, l)
 	}
@@ -289,7 +297,10 @@ func (a *agent) sources() metrics.Sources {
 		Delegates: func() (all []metrics.Delegate) {
 			for _, m := range a.openedModels() {
 				for _, d := range m.chain.State() {
-					all = append(all, metrics.Delegate{Model: m.id, Delegate: d.Delegate, Active: d.State == delegates.Active})
+					all = append(all, metrics.Delegate{
+						Model: m.id, Delegate: d.Delegate, Active: d.State == delegates.Active, State: string(d.State), Falls: d.Falls,
+						Agreed: d.Checks.Agreed, Disagreed: d.Checks.Disagreed, Distance: d.Checks.Distance, Deadline: d.Deadline,
+					})
 				}
 			}
 			return all
@@ -358,3 +369,6 @@ func (a *agent) eachView(f func(*model, look)) {
 		}
 	}
 }
+
+// millis is a duration as messages tell it.
+func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

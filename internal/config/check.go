@@ -8,9 +8,11 @@ import (
 	"maps"
 	"net"
 	"net/url"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // brokerPorts are the schemes of brokers with their usual ports.
@@ -217,7 +219,21 @@ func (m Model) check(p *collector, key string) {
 			p.key(at, "cpu stands in the list already")
 		case d.Kind == "cpu":
 			cpus++
+			if d.File != "" || d.Library != "" || d.Precision != "" {
+				p.key(at, "cpu takes threads and options: file, library and precision are for other delegates")
+			}
+		case d.Kind == "external" && d.Library == "":
+			p.key(at+".library", "is missing: an external delegate is a library with the entry points of a TFLite delegate plugin")
 		}
+		if slices.ContainsFunc(m.Delegates[:i], func(o Delegate) bool { return d.Kind != "cpu" && reflect.DeepEqual(o, d) }) {
+			p.key(at, "stands in the list already")
+		}
+	}
+	if n := len(m.Delegates); n > maxDelegates {
+		p.key(key+".delegates", "has %d entries; at most %d are tried", n, maxDelegates)
+	}
+	if m.CheckEvery != 0 && m.CheckEvery.Std() < time.Second {
+		p.key(key+".check_every", "%s is too often, for each check is an invoke on cpu; at least 1s", m.CheckEvery)
 	}
 }
 

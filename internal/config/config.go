@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -128,6 +129,10 @@ type Model struct {
 	Deny       []string    `yaml:"deny"`       // never these
 	Groups     LabelGroups `yaml:"groups"`     // labels told under one name
 	Delegates  []Delegate  `yaml:"delegates"`  // in order of preference; the last is always cpu
+
+	Order      string   `yaml:"order" one:"listed measured"` // measured: what is slower than cpu stays on standby
+	CheckEvery Duration `yaml:"check_every"`                 // a live frame is also run on cpu this often, and compared
+	Standby    bool     `yaml:"standby"`                     // cpu's worker stays while another delegate answers
 }
 
 // LabelScores has a score for each label.
@@ -142,8 +147,22 @@ func (LabelGroups) anyNames() {}
 // Delegate is one way to run a model.
 type Delegate struct {
 	Kind    string `yaml:"kind" one:"cpu gpu edgetpu external"`
-	Threads int    `yaml:"threads" min:"0" max:"256"` // cpu only; 0: the model's
+	Threads int    `yaml:"threads" min:"0" max:"256"` // of the CPU; 0: the model's
+
+	// These are for the others.
+	File      Path            `yaml:"file"`                      // the model made for this delegate; empty: the model's own
+	Library   Path            `yaml:"library"`                   // the delegate's library
+	Options   DelegateOptions `yaml:"options"`                   // handed to the library as they are
+	Precision string          `yaml:"precision" one:"fp32 fp16"` // fp16: it may compute in half precision, and is judged by that
 }
+
+// DelegateOptions are a delegate library's own.
+type DelegateOptions map[string]string
+
+func (DelegateOptions) anyNames() {}
+
+// maxDelegates is how many delegates a model may have.
+const maxDelegates = 16
 
 // Smooth is how single answers become the label topic, which changes only when it is
 // stable.
@@ -213,7 +232,9 @@ func (c *Config) defaults() {
 }
 
 // defaults fills a Model as if its block were empty.
-func (m *Model) defaults() { *m = Model{} }
+func (m *Model) defaults() {
+	*m = Model{Order: "listed", CheckEvery: Duration(time.Minute), Standby: true}
+}
 
 // defaults fills a Smooth as if its block were empty.
 func (s *Smooth) defaults() { *s = Smooth{Method: "none", Alpha: 0.4, Window: 5, Frames: 3} }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -255,7 +256,9 @@ func TestDefaults(t *testing.T) {
 	var want Config
 	want.defaults()
 	want.Agent.ID = "porch"
-	want.Models = map[string]Model{"objects": {Manifest: "m.yaml", Delegates: []Delegate{{Kind: "cpu"}}}}
+	want.Models = map[string]Model{"objects": {
+		Manifest: "m.yaml", Delegates: []Delegate{{Kind: "cpu"}}, Order: "listed", CheckEvery: Duration(time.Minute), Standby: true,
+	}}
 	var front Camera
 	front.defaults()
 	if front.Source != "auto" || front.FPS != 10 || front.Pace != "realtime" || !front.Loop || front.Weight != 1 {

@@ -9,17 +9,8 @@ import "strings"
 // notYet holds keys ("cameras.*.regions") and values ("…kind=gpu") that are
 // known and not built.
 var notYet = map[string]bool{
-	"models.*.order":                     true,
-	"models.*.check_every":               true,
-	"models.*.engine":                    true,
-	"models.*.priority":                  true,
-	"models.*.delegates.*.file":          true,
-	"models.*.delegates.*.library":       true,
-	"models.*.delegates.*.options":       true,
-	"models.*.delegates.*.precision":     true,
-	"models.*.delegates.*.kind=gpu":      true,
-	"models.*.delegates.*.kind=edgetpu":  true,
-	"models.*.delegates.*.kind=external": true,
+	"models.*.engine":   true,
+	"models.*.priority": true,
 }
 
 // comesLater says whether key, or value at key when it is not empty, stands in

@@ -53,7 +53,10 @@ func full() *Metrics {
 			return []Camera{{Name: "front", Up: true, Reconnects: 1}, {Name: "yard"}}
 		},
 		Delegates: func() []Delegate {
-			return []Delegate{{"objects", "gpu", false}, {"objects", "cpu", true}}
+			return []Delegate{
+				{Model: "objects", Delegate: "gpu", State: "quarantined", Falls: 1, Agreed: 3, Disagreed: 1, Distance: 0.5},
+				{Model: "objects", Delegate: "cpu", Active: true, State: "active", Deadline: 10 * time.Second},
+			}
 		},
 		Workers: func() []Worker {
 			return []Worker{{Kind: "infer", Name: "objects/cpu", Resident: 30 << 20, Restarts: map[string]uint64{"died": 2}}}

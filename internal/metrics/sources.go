@@ -40,6 +40,12 @@ type Camera struct {
 type Delegate struct {
 	Model, Delegate string
 	Active          bool // it answers the live frames
+	State           string
+	Falls           uint64        // so far
+	Agreed          uint64        // comparisons with cpu, so far
+	Disagreed       uint64        // likewise
+	Distance        float64       // of the last comparison
+	Deadline        time.Duration // of its next invoke
 }
 
 // Worker is one child process in its place; its successors go on with the
@@ -100,6 +106,12 @@ var (
 
 	delegateActive = desc("delegate_active", "1 for the delegate that answers the model's live frames.", "model", "delegate")
 
+	delegateState    = desc("delegate_state", "1 for the state in which the delegate is.", "model", "delegate", "state")
+	delegateFalls    = desc("delegate_falls_total", "Times that the delegate failed while it could answer.", "model", "delegate")
+	delegateChecks   = desc("delegate_checks_total", "Comparisons of the delegate's answers with cpu's, by result: agreed or disagreed.", "model", "delegate", "result")
+	delegateDistance = desc("delegate_distance", "How far the last compared answer was from cpu's; 0 is equal.", "model", "delegate")
+	delegateDeadline = desc("delegate_deadline_seconds", "Time that the delegate has for its next invoke; 0 while it has no worker.", "model", "delegate")
+
 	workerRestarts = desc("worker_restarts_total", "Worker processes that were replaced, by reason.", "kind", "name", "reason")
 	workerResident = desc("worker_resident_bytes", "Resident memory of a worker process, as it reports itself.", "kind", "name")
 
@@ -122,7 +134,7 @@ var (
 var pulled = []*prometheus.Desc{
 	framesCaptured, framesSettled, framesFailed, framesInFlight,
 	cameraUp, cameraReconnects,
-	delegateActive,
+	delegateActive, delegateState, delegateFalls, delegateChecks, delegateDistance, delegateDeadline,
 	workerRestarts, workerResident,
 	mqttConnected, mqttMessages, mqttBytes, mqttReconnects, mqttDisk, mqttAccept,
 	mqttAccepted, mqttPublished, mqttAcked, mqttDropped,
@@ -220,6 +232,12 @@ func (s sink) cameras(all []Camera) {
 func (s sink) delegates(all []Delegate) {
 	for _, d := range all {
 		s.yes(delegateActive, d.Active, d.Model, d.Delegate)
+		s.yes(delegateState, true, d.Model, d.Delegate, d.State)
+		s.counter(delegateFalls, d.Falls, d.Model, d.Delegate)
+		s.counter(delegateChecks, d.Agreed, d.Model, d.Delegate, "agreed")
+		s.counter(delegateChecks, d.Disagreed, d.Model, d.Delegate, "disagreed")
+		s.gauge(delegateDistance, d.Distance, d.Model, d.Delegate)
+		s.gauge(delegateDeadline, d.Deadline.Seconds(), d.Model, d.Delegate)
 	}
 }
 
