@@ -5,6 +5,7 @@ package delegates
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -334,7 +335,7 @@ func TestCommandsThatCannotBe(t *testing.T) {
 	is(t, c, fakeKind, Active)
 	is(t, c, "fake-2", Standby)
 	closeChain(t, c)
-	if err := c.Command(Force, CPU); err != ErrClosed {
+	if err := c.Command(Force, CPU); !errors.Is(err, ErrClosed) {
 		t.Errorf("after Close: %v", err)
 	}
 }

@@ -28,11 +28,11 @@ func (m *Model) boxes(want, got *pipeline.Answer) (w, g []pipeline.Box, least fl
 		if s.Filter.Threshold == 0 {
 			s.Filter.Threshold = defaultBoxScore
 		}
-		d, err := newDetection(&s, m.Recipe, m.Outputs)
-		if err != nil {
-			return nil, nil, 0, err
+		var d Decoder
+		if d, err = newDetection(&s, m.Recipe, m.Outputs); err == nil {
+			err = d.Settle(want)
 		}
-		if err = d.Settle(want); err != nil {
+		if err != nil {
 			return nil, nil, 0, err
 		}
 		j.decoder, j.least = d, float64(s.Filter.Threshold)
