@@ -5,10 +5,16 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"image/color"
 	"image/jpeg"
+	"math"
+	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const parts = `
@@ -76,4 +82,91 @@ func TestRegionsAndSnapshots(t *testing.T) {
 		}
 	}
 	r.leavesNothing()
+}
+
+// needLong skips what is for make test-cameras.
+func needLong(t *testing.T) {
+	t.Helper()
+	if os.Getenv("EDGE_AGENT_TEST_LONG") == "" {
+		t.Skip("takes half a minute and all cores: make test-cameras")
+	}
+}
+
+// TestSixteenCameras shares one model between sixteen test patterns of different
+// rates: each gets a sixteenth.
+func TestSixteenCameras(t *testing.T) {
+	needLong(t)
+	m := startMosquitto(t)
+	config := "models: {objects: {manifest: MANIFEST, threads: 1}}\ncameras:\n"
+	for i := range 16 {
+		config += fmt.Sprintf("  cam%d: {source: \"testpattern:64x64@%d\", models: [objects], fps: 0}\n", i, 25+5*i)
+	}
+	r := newRoad(t, m.url, config)
+	w := watch(t, m.addr, base+"#", "watcher")
+	r.start()
+	seen := func(i int) int { return w.seen(resultTopic(fmt.Sprintf("cam%d", i), "objects")) }
+	await(t, "all of them", func() bool {
+		r.alive()
+		for i := range 16 {
+			if seen(i) < 5 {
+				return false
+			}
+		}
+		return true
+	})
+	var from, n [16]int
+	for i := range 16 {
+		from[i] = seen(i)
+	}
+	for end := time.Now().Add(patience); seen(0)-from[0] < 100 && time.Now().Before(end); {
+		time.Sleep(10 * time.Millisecond)
+	}
+	total := 0
+	for i := range 16 {
+		n[i] = seen(i) - from[i]
+		total += n[i]
+	}
+	least, most := float64(slices.Min(n[:]))*16/float64(total), float64(slices.Max(n[:]))*16/float64(total)
+	figure(t, "sixteen_cameras_least_share", strconv.FormatFloat(least, 'f', 3, 64))
+	figure(t, "sixteen_cameras_most_share", strconv.FormatFloat(most, 'f', 3, 64))
+	if least < 0.95 || most > 1.05 {
+		t.Errorf("shares from %.3f to %.3f of a sixteenth: %v", least, most, n)
+	}
+	r.stop()
+}
+
+// TestEightRates has eight files hold eight rates.
+func TestEightRates(t *testing.T) {
+	needLong(t)
+	m := startMosquitto(t)
+	rates := []float64{0.5, 1, 2, 3, 4, 5, 7.5, 10}
+	config := "models: {objects: {manifest: MANIFEST, threads: 1}}\ncameras:\n"
+	for i, fps := range rates {
+		config += fmt.Sprintf("  cam%d: {source: CLIP, models: [objects], fps: %g}\n", i, fps)
+	}
+	r := newRoad(t, m.url, config)
+	r.layClip()
+	w := watch(t, m.addr, base+"#", "watcher")
+	r.start()
+	await(t, "sixteen of the slowest", func() bool { r.alive(); return w.seen(resultTopic("cam0", "objects")) >= 16 })
+	r.stop()
+	worst := 0.0
+	for i, fps := range rates {
+		var times []time.Time
+		for _, m := range w.on(resultTopic(fmt.Sprintf("cam%d", i), "objects")) {
+			var got struct{ Time time.Time }
+			if err := json.Unmarshal([]byte(m.payload), &got); err != nil {
+				t.Fatal(err)
+			}
+			times = append(times, got.Time)
+		}
+		times = times[1:] // the first frame is at once
+		rate := float64(len(times)-1) / times[len(times)-1].Sub(times[0]).Seconds()
+		off := math.Abs(rate/fps - 1)
+		worst = max(worst, off)
+		if off > 0.02 {
+			t.Errorf("%g a second became %.3f", fps, rate)
+		}
+	}
+	figure(t, "eight_rates_worst_percent", strconv.FormatFloat(100*worst, 'f', 2, 64))
 }
