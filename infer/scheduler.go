@@ -65,6 +65,8 @@ type Scheduler struct {
 	Log    *slog.Logger
 	Synced func() bool // whether the wall clock is synchronised; nil: not known, so false
 
+	throttle atomic.Uint64 // float64: the share of their rates that lines get, less 1
+
 	lines []*line
 	clock float64 // start of the turn in service
 
@@ -93,6 +95,8 @@ type line struct {
 	pacing atomic.Int64 // ns between frames as set from outside; 0: none
 	period int64        // the one in use
 	since  int64        // CLOCK_MONOTONIC ns: when its ready frame came
+	last   int64        // when the last frame taken was captured
+	usual  int64        // ns between frames lately, while not throttled
 	due    int64        // frames captured before are thinned
 	turn   float64
 	state  lineState
@@ -297,7 +301,7 @@ func (s *Scheduler) take(g filled) {
 		l.state, l.frame, l.since = ready, g.f, pipeline.Now()
 		l.turn = max(l.turn, s.clock) // who was away does not catch up on turns it missed
 		l.arrived(g.f)
-		l.pace(g.f.Captured)
+		l.pace(g.f.Captured, s.share())
 	case errors.Is(g.err, pipeline.ErrEnd):
 		l.ended = true
 		l.rest(g.err)

@@ -3,6 +3,7 @@
 package infer
 
 import (
+	"math"
 	"time"
 
 	"edgeagent/internal/pipeline"
@@ -24,6 +25,27 @@ func (s *Scheduler) SetFPS(camera string, fps float64) {
 			l.pacing.Store(period(fps))
 		}
 	}
+}
+
+// Throttle has all views served at a share of their rates, above 0 and at most 1, from
+// their next frame on; one that goes as fast as it can, at a share of what it had
+// lately. (In lockstep nothing is left out, so there it does nothing.) It may be called
+// at any time.
+func (s *Scheduler) Throttle(share float64) { s.throttle.Store(math.Float64bits(share - 1)) }
+
+// share is what Throttle said; 1 before it was called.
+func (s *Scheduler) share() float64 { return 1 + math.Float64frombits(s.throttle.Load()) }
+
+// Slowest is the time between two frames of a camera as its views are paced now; 0:
+// none is kept.
+func (s *Scheduler) Slowest(camera string) time.Duration {
+	slowest := int64(0)
+	for _, l := range s.lines {
+		if l.View.Camera() == camera {
+			slowest = max(slowest, int64(float64(l.pacing.Load())/s.share()))
+		}
+	}
+	return time.Duration(slowest)
 }
 
 // hunger is how long a frame may wait for its turn before its view counts as
@@ -69,8 +91,22 @@ const ReasonStale = "stale"
 
 // pace moves the line's due time on by one period. Times stay on a grid so that
 // the rate holds on average; a line that fell behind starts a new grid.
-func (l *line) pace(captured int64) {
-	if p := l.pacing.Load(); p != l.period {
+func (l *line) pace(captured int64, share float64) {
+	p := l.pacing.Load()
+	if share < 1 {
+		if p == 0 {
+			p = l.usual
+		}
+		p = int64(float64(p) / share)
+	} else if l.last > 0 {
+		if d := captured - l.last; l.usual == 0 {
+			l.usual = d
+		} else {
+			l.usual += (d - l.usual) / 8
+		}
+	}
+	l.last = captured
+	if p != l.period {
 		l.period, l.due = p, 0 // another rate: a grid of its own
 	}
 	if l.period == 0 {

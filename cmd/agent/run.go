@@ -111,6 +111,8 @@ type agent struct {
 	reload  string                 // what has led to this agent: a plan's event
 	refused atomic.Pointer[string] // why the last reload was not taken
 
+	throttled atomic.Pointer[string] // why models are asked less often; "" or nil: they are not
+
 	restarts chan struct{} // a command asks for a restart of all parts
 	outcomes outcomes      // of commands
 
@@ -175,6 +177,12 @@ func (a *agent) serve(ctx context.Context) error {
 		a.tellState(stating)
 	}()
 	defer func() { stop(); <-told }()
+	governed := make(chan struct{})
+	go func() {
+		defer close(governed)
+		a.govern(stating, "/")
+	}()
+	defer func() { stop(); <-governed }()
 
 	g, gctx := errgroup.WithContext(ctx)
 	for _, m := range a.models {

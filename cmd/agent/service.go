@@ -119,9 +119,7 @@ func (f *flow) stuck(a *agent, now int64) string {
 			if i := c.cam.Info(); i.Status == pipeline.CameraOnline {
 				grabbed = max(grabbed, i.LastGrab)
 			}
-			if fps := a.cfg.Cameras[c.id].FPS; fps > 0 {
-				limit = max(limit, time.Duration(3*float64(time.Second)/fps))
-			}
+			limit = max(limit, 3*m.scheduler.Slowest(c.id)) // as a command or the governor has it now
 		}
 		if !f.settles(m.id, count, grabbed, now, limit) {
 			return fmt.Sprintf("model %s has settled no frame for %v, though cameras give them", m.id, limit)

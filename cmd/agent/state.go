@@ -5,14 +5,12 @@ package main
 
 import (
 	"context"
-	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
-	"strings"
 	"time"
 
 	"edgeagent/delegates"
+	"edgeagent/internal/board"
 	"edgeagent/internal/build"
 	"edgeagent/internal/metrics"
 	"edgeagent/internal/pipeline"
@@ -72,11 +70,14 @@ func (a *agent) agentState(r *rates) publish.AgentState {
 		Versions: map[string]string{"agent": build.Version, "go": runtime.Version()},
 		Uptime:   time.Since(a.started).Seconds(), ClockSynced: a.clock.Synced(),
 		Why: []string{}, Models: map[string]publish.ModelBrief{}, Cameras: map[string]publish.CameraBrief{},
-		Queue: a.queueState(), Temperatures: temperatures("/sys/class/thermal"), Latency: a.latency.state(),
+		Queue: a.queueState(), Temperatures: board.Root("/").Temperatures(), Latency: a.latency.state(),
 		Command: a.outcomes.of(publish.Target{}),
 	}
 	if a.options.safe != nil {
 		s.Why = append(s.Why, a.options.safe.text())
+	}
+	if why := a.throttled.Load(); why != nil && *why != "" {
+		s.Why = append(s.Why, *why)
 	}
 	for _, m := range a.models {
 		st := a.modelState(m, r)
@@ -194,26 +195,6 @@ func (a *agent) cameraState(c *camera) publish.CameraState {
 		s.LastError = &publish.LastError{Text: i.LastError, Time: i.LastErrorAt.UTC()}
 	}
 	return s
-}
-
-// temperatures reads the thermal zones under dir, in degrees Celsius by their type.
-func temperatures(dir string) map[string]float64 {
-	t := map[string]float64{}
-	zones, _ := filepath.Glob(filepath.Join(dir, "thermal_zone*")) // the pattern is well formed
-	for _, z := range zones {
-		name, err := os.ReadFile(filepath.Join(z, "type"))
-		if err != nil {
-			continue
-		}
-		milli, err := os.ReadFile(filepath.Join(z, "temp"))
-		if err != nil {
-			continue
-		}
-		if v, err := strconv.ParseFloat(strings.TrimSpace(string(milli)), 64); err == nil {
-			t[strings.TrimSpace(string(name))] = v / 1000
-		}
-	}
-	return t
 }
 
 // rates turns counts into rates, by the time between two readings.

@@ -38,6 +38,7 @@ type Config struct {
 	Cameras  map[string]Camera `yaml:"cameras"`
 	// Pixels is where pictures may go: "none", "local" (our own page) or "mqtt".
 	Pixels  string  `yaml:"pixels" one:"none local mqtt"`
+	Thermal Thermal `yaml:"thermal"`
 	Runtime Runtime `yaml:"runtime"`
 	// CaptureBinary is edge-agent-capture; empty: searched beside the agent, then
 	// in /usr/lib/edge-agent.
@@ -212,6 +213,15 @@ type Log struct {
 	Format string `yaml:"format" one:"auto text json journal"` // auto: text on a terminal, else the journal's or JSON
 }
 
+// Thermal is the governor that has models asked less often on a hot machine.
+type Thermal struct {
+	Limit float64 `yaml:"limit" min:"0" max:"120"` // degrees Celsius of the hottest zone; 0: none
+}
+
+// thermalLimit is below what a Raspberry Pi's firmware throttles at (80); processors
+// of other machines may be as hot as that all day.
+var thermalLimit = map[string]float64{"arm64": 75}
+
 // defaults fills a Config as if its file said nothing.
 func (c *Config) defaults() {
 	*c = Config{
@@ -225,9 +235,10 @@ func (c *Config) defaults() {
 			Events:   Class{QoS: 1, Durability: "disk", Drop: "oldest"},
 			Queue:    Queue{MaxBytes: 64 << 20, MaxAge: Duration(24 * hour)},
 		},
-		Pixels: "local",
-		Web:    Web{Listen: "127.0.0.1:8080"},
-		Log:    Log{Level: "info", Format: "auto"},
+		Pixels:  "local",
+		Thermal: Thermal{Limit: thermalLimit[runtime.GOARCH]},
+		Web:     Web{Listen: "127.0.0.1:8080"},
+		Log:     Log{Level: "info", Format: "auto"},
 	}
 }
 

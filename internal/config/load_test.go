@@ -169,6 +169,7 @@ cameras:
   drop: {source: pictures, models: [mine], watch: true}
   board: {source: "csi:pi", models: [mine]}
 pixels: mqtt
+thermal: {limit: 75}
 runtime: {library: /opt/litert/libLiteRt.so}
 capture_binary: bin/edge-agent-capture
 web: {listen: ""}
