@@ -11,6 +11,7 @@ import (
 	"math"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -30,7 +31,7 @@ const (
 // withFake starts fake workers for fake delegates.
 func withFake(start Start) Start {
 	return func(ctx context.Context, spec worker.Spec) (*worker.Process, error) {
-		if len(spec.Name) > len(fakeKind) && spec.Name[len(spec.Name)-len(fakeKind):] == fakeKind {
+		if strings.Contains(spec.Name, "/"+fakeKind) { // fake, fake-2
 			spec.Env = append([]string{fakeSwitch + "=1"}, spec.Env...)
 		}
 		return start(ctx, spec)
