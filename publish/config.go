@@ -38,6 +38,10 @@ type Class struct {
 	QoS        byte // 0, 1 or 2
 	Durability Durability
 	Drop       Drop
+	// Spill, with durability memory: what waits goes to the file when the broker has
+	// been away for Config.SpillAfter, when more than 8 MiB or a quarter of the queue
+	// wait, and when the client is closed.
+	Spill bool
 }
 
 // Config says where messages go and how they wait. Zero values of the fields
@@ -58,6 +62,7 @@ type Config struct {
 	Dir            string        // where the queue's file is; needed for durability disk
 	MaxBytes       int64         // of queued messages, 64 MiB
 	MaxAge         time.Duration // of queued messages, 24 h
+	SpillAfter     time.Duration // 10 s
 	BacklogRate    int64         // of what waited for the broker, messages a second, 1000
 	KeepAlive      time.Duration // whole seconds, 15 s
 	ConnectTimeout time.Duration // to the broker's CONNACK, 10 s
@@ -72,6 +77,7 @@ type Config struct {
 	// failed is left alone (1 s).
 	now                 func() time.Time
 	lockWait, retryWait time.Duration
+	spillEvery          time.Duration // how often it is looked at what should be on disk (1 s)
 }
 
 // schemes maps what a user may write to the transport.
@@ -112,7 +118,9 @@ func (c *Config) check() (*url.URL, error) {
 	}
 	setDefault(&c.MaxBytes, 64<<20)
 	setDefault(&c.MaxAge, 24*time.Hour)
+	setDefault(&c.SpillAfter, 10*time.Second)
 	setDefault(&c.BacklogRate, 1000)
+	setDefault(&c.spillEvery, spillEvery)
 	setDefault(&c.KeepAlive, 15*time.Second)
 	setDefault(&c.ConnectTimeout, 10*time.Second)
 	setDefault(&c.WriteTimeout, 10*time.Second)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -59,6 +60,9 @@ type durable struct {
 	doubt   bool          // the file must be opened anew: it could not be read
 
 	trouble trouble
+	fails   atomic.Bool   // trouble has an error
+	every   time.Duration // spillEvery
+	toFile  atomic.Uint64 // messages spilled
 }
 
 // trouble is what is wrong with the medium.
@@ -78,13 +82,13 @@ func openQueue(c *Config, log *slog.Logger, tell func(kind, text string), wake f
 		return m, nil
 	}
 	path := filepath.Join(c.Dir, queueFile)
-	if _, err := os.Lstat(path); err != nil && c.Results.Durability != Disk && c.Events.Durability != Disk {
+	if _, err := os.Lstat(path); err != nil && !m.spills(results) && !m.spills(events) && c.Results.Durability != Disk && c.Events.Durability != Disk {
 		return m, nil
 	}
 	d := &durable{
 		memory: m, file: &diskFile{dir: c.Dir}, log: log, tell: tell, wake: wake,
 		in: make(chan *receipt, waiting), unread: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
-		timer: time.NewTimer(time.Hour), delay: commitDelay, retry: c.retryWait,
+		timer: time.NewTimer(time.Hour), delay: commitDelay, every: c.spillEvery, retry: c.retryWait,
 	}
 	d.timer.Stop()
 	var err error
@@ -124,16 +128,26 @@ func (d *durable) offer(msg message) (*receipt, error) {
 func (d *durable) next(backlog int) (*entry, time.Duration) {
 	for {
 		e, again := d.memory.next(backlog)
-		if e == nil || e.key == 0 {
+		if e == nil {
+			return nil, again
+		}
+		key := d.keyOf(e)
+		if key == 0 {
 			return e, again
 		}
-		payload, err := d.file.read(e.key)
+		payload, err := d.file.read(key)
 		if err == nil {
 			e.payload = payload
 			return e, 0
 		}
 		d.unreadable(e, err)
 	}
+}
+
+func (d *durable) keyOf(e *entry) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return e.key
 }
 
 // unreadable drops an entry that the file has lost; when the file itself is the
@@ -156,6 +170,8 @@ func (d *durable) unreadable(e *entry, err error) {
 // run commits what comes in and deletes what has gone, until abandon.
 func (d *durable) run() {
 	defer close(d.done)
+	every := time.NewTicker(max(d.every, time.Millisecond))
+	defer every.Stop()
 	if d.aside != "" {
 		d.tellAside()
 	}
@@ -172,6 +188,8 @@ func (d *durable) run() {
 			} else {
 				d.arm(forgetDelay)
 			}
+		case <-every.C:
+			d.spill(false)
 		case <-d.unread:
 			d.doubt = true
 			d.arm(0)
@@ -182,6 +200,7 @@ func (d *durable) run() {
 			for len(d.in) > 0 { // closed, so there are no more
 				d.commit(d.gather(<-d.in))
 			}
+			d.spill(true)
 			d.commit(nil)
 			d.timer.Stop()
 			return
@@ -308,6 +327,7 @@ func (d *durable) failed(err error, batch []*receipt) {
 		d.log.Warn("the queue's disk fails: messages of durability disk are refused until it works again", "dir", d.file.dir, "error", err)
 	}
 	d.trouble.err, d.trouble.retry = err, time.Now().Add(d.retry)
+	d.fails.Store(true)
 	d.trouble.mu.Unlock()
 	d.refuse(batch, err)
 }
@@ -322,6 +342,7 @@ func (d *durable) well() {
 			time.Since(t.since).Round(time.Millisecond), err, t.refused)
 	}
 	t.err = nil
+	d.fails.Store(false)
 	t.mu.Unlock()
 	if err != nil {
 		d.log.Info("the queue's disk works again", "detail", text)
@@ -405,7 +426,8 @@ func (d *durable) reconcile(list []found) {
 	for _, e := range known {
 		if e.sent {
 			e.key = 0 // its payload is in memory
-			d.volatile++
+			d.volatile[e.class]++
+			d.volatileBytes += e.size
 			continue
 		}
 		d.drop(e, reasonCorrupt)
@@ -459,13 +481,19 @@ func (d *durable) toForget() int {
 func (d *durable) atStake() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.volatile + d.pending
+	n := d.pending
+	for c, v := range d.volatile {
+		if d.fails.Load() || !d.spills(class(c)) { // what spills goes to the file at the end
+			n += v
+		}
+	}
+	return n
 }
 
 func (d *durable) medium() DiskStats {
 	s := DiskStats{
 		Written: d.file.written.Load(), Commits: d.file.commits.Load(), FileBytes: d.file.size(),
-		Commit: d.file.committing.read(), Accept: d.file.accepting.read(),
+		Spilled: d.toFile.Load(), Commit: d.file.committing.read(), Accept: d.file.accepting.read(),
 	}
 	d.trouble.mu.Lock()
 	defer d.trouble.mu.Unlock()

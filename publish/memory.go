@@ -90,11 +90,16 @@ type memory struct {
 	kept     [classes]map[string]int64 // by topic, the second of the last one that thinning kept
 	bytes    int64
 	count    int
-	volatile int // entries without a key
-	spare    []*entry
-	tally    [classes]tally
-	gone     []uint64      // keys that may leave the file
-	forgot   chan struct{} // there are some
+	volatile [classes]int // entries without a key
+	// Of those, what goes to the file when the broker is away for spillAfter, or at
+	// once when spillLimit is reached.
+	volatileBytes, spillLimit int64
+	spillAfter                time.Duration
+	downSince                 time.Time
+	spare                     []*entry
+	tally                     [classes]tally
+	gone                      []uint64      // keys that may leave the file
+	forgot                    chan struct{} // there are some
 }
 
 func newMemory(c *Config) *memory {
@@ -105,6 +110,7 @@ func newMemory(c *Config) *memory {
 	if m.now == nil {
 		m.now = time.Now
 	}
+	m.spillAfter, m.spillLimit, m.downSince = c.SpillAfter, min(spillBytes, c.MaxBytes/4), m.now()
 	for i := range m.tally {
 		m.kept[i] = map[string]int64{}
 		m.tally[i].dropped = map[string]uint64{}
@@ -125,7 +131,8 @@ func (m *memory) offer(msg message) (*receipt, error) {
 	*e = entry{message: msg, put: m.now(), size: msg.size()}
 	e.payload = payload
 	m.insert(e)
-	m.volatile++
+	m.volatile[e.class]++
+	m.volatileBytes += e.size
 	m.tally[e.class].accepted++
 	m.settle()
 	return nil, nil
@@ -259,7 +266,7 @@ func (m *memory) ack(e *entry) {
 	m.forget(e)
 	// Only here is the payload free for certain: a connection that failed may
 	// still hold one that was dropped.
-	if len(m.spare) < maxSpare {
+	if len(m.spare) < maxSpare && !e.spilling {
 		m.spare = append(m.spare, e)
 	}
 }
@@ -273,6 +280,9 @@ func (m *memory) online() {
 func (m *memory) offline() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.up {
+		m.downSince = m.now()
+	}
 	m.up, m.flying = false, 0
 	for c := range classes {
 		for e := m.live[c].head; e != nil; e = m.live[c].head {
@@ -382,7 +392,8 @@ func (m *memory) forget(e *entry) {
 	m.count--
 	e.list.remove(e)
 	if e.key == 0 {
-		m.volatile--
+		m.volatile[e.class]--
+		m.volatileBytes -= e.size
 		return
 	}
 	m.gone = append(m.gone, e.key)
@@ -418,7 +429,11 @@ func (m *memory) usage() (count int, bytes int64, oldest time.Duration) {
 func (m *memory) atStake() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.volatile
+	n := 0
+	for _, v := range m.volatile {
+		n += v
+	}
+	return n
 }
 
 func (m *memory) medium() DiskStats { return DiskStats{} }

@@ -52,6 +52,7 @@ type entry struct {
 	replayed bool      // it waited for the broker
 	sent     bool      // in flight: never dropped
 	kept     bool      // thinning has looked at it and let it stand
+	spilling bool      // on its way to the file
 
 	list       *stream
 	prev, next *entry

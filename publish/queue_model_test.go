@@ -70,8 +70,21 @@ func TestQueueModel(t *testing.T) {
 	})
 }
 
+// TestQueueModelSpill is the same for a queue in memory that goes to its file while
+// it is driven.
+func TestQueueModelSpill(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) { modelRun(t, spilling) })
+}
+
+// spilling stands for durability memory with spill.
+const spilling Durability = "spilling"
+
 func modelRun(t *rapid.T, d Durability) {
 	c := queueConfig()
+	if d == spilling {
+		c.Results = Class{Durability: Memory, Spill: true}
+		c.Events, c.spillEvery, c.SpillAfter = c.Results, time.Millisecond, 20*time.Second
+	}
 	c.Dir = fastDir(t)
 	c.MaxBytes = int64(rapid.IntRange(3, 30).Draw(t, "room")) * numberedSize
 	c.MaxAge = time.Minute
@@ -89,7 +102,7 @@ func modelRun(t *rapid.T, d Durability) {
 		m.makeRoom()
 	}
 	steps := []string{"put", "put", "put", "put", "next", "next", "next", "ack", "ack", "online", "offline", "tick"}
-	if d == Disk {
+	if d != Memory {
 		steps = append(steps, "restart")
 	}
 	for range rapid.IntRange(1, 40).Draw(t, "length") {

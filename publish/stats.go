@@ -35,6 +35,7 @@ type Stats struct {
 type DiskStats struct {
 	Written   uint64 // bytes given to the medium, without the file system's own
 	Commits   uint64 // transactions
+	Spilled   uint64 // messages of durability memory that went to the file
 	FileBytes int64
 	Commit    Timing // of a transaction
 	Accept    Timing // from the hand-over of a message to its being accepted

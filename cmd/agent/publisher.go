@@ -107,7 +107,7 @@ func brokerLogin(cfg *config.Config) (l login, err error) {
 
 // class carries a class of messages over.
 func class(c config.Class) publish.Class {
-	return publish.Class{QoS: byte(c.QoS), Durability: publish.Durability(c.Durability), Drop: publish.Drop(c.Drop)}
+	return publish.Class{QoS: byte(c.QoS), Durability: publish.Durability(c.Durability), Drop: publish.Drop(c.Drop), Spill: c.Spill}
 }
 
 // splitAddress is net.SplitHostPort for an address that is known to be one.

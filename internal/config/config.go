@@ -92,6 +92,7 @@ type Class struct {
 	QoS        int    `yaml:"qos" min:"0" max:"2"`
 	Durability string `yaml:"durability" one:"disk memory none"`
 	Drop       string `yaml:"drop" one:"thin oldest"`
+	Spill      bool   `yaml:"spill"` // durability memory: to disk while the broker is away
 }
 
 // Queue bounds what waits for the broker, results and events together.
@@ -231,8 +232,8 @@ func (c *Config) defaults() {
 			Broker:   "embedded",
 			Embedded: Embedded{Listen: "127.0.0.1:1883", Websocket: "127.0.0.1:9001"},
 			Prefix:   "edge",
-			Results:  Class{QoS: 1, Durability: "memory", Drop: "thin"},
-			Events:   Class{QoS: 1, Durability: "disk", Drop: "oldest"},
+			Results:  Class{QoS: 1, Durability: "memory", Drop: "thin", Spill: true},
+			Events:   Class{QoS: 1, Durability: "disk", Drop: "oldest", Spill: true},
 			Queue:    Queue{MaxBytes: 64 << 20, MaxAge: Duration(24 * hour)},
 		},
 		Pixels:  "local",
