@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The long tests of publishing: kills, cuts and restarts over three seeds against a real Mosquitto too, the fuzzing
-# of the queue's file, the benchmarks. The figures last.
+# The long tests of publishing: kills, cuts and restarts over three seeds against a real Mosquitto too, a day
+# offline, the fuzzing of the queue's file, of commands and of the config, the benchmarks. The figures last.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -12,6 +12,8 @@ go build -o "$cache/bin/testlog" ./build/testlog
 failed=0
 go test -json -count=1 -timeout 20m ./publish | "$cache/bin/testlog" -figures "$figures.publish" || failed=1
 go test -run '^$' -fuzz FuzzQueueFile -fuzztime "${FUZZTIME:-10m}" -fuzzminimizetime 5x ./publish || failed=1
+go test -run '^$' -fuzz FuzzCommand -fuzztime "${FUZZTIME:-10m}" ./publish || failed=1
+go test -run '^$' -fuzz FuzzLoad -fuzztime "${FUZZTIME:-10m}" ./internal/config || failed=1
 go test -run '^$' -bench 'Durable|Offer' ./publish |
 	awk '/^Benchmark/ {
 		sub(/^Benchmark/, "", $1); sub(/-[0-9]+$/, "", $1); gsub(/[^A-Za-z0-9]+/, "_", $1)

@@ -162,7 +162,7 @@ type floor struct{ bits atomic.Uint32 }
 
 func (f *floor) set(v float32) { f.bits.Store(math.Float32bits(v)) }
 
-// cut leaves out what scores less. Labels come by falling score.
+// cut leaves out labels and boxes that score less; both come by falling score.
 func (f *floor) cut(r *pipeline.Result) {
 	least := math.Float32frombits(f.bits.Load())
 	if least == 0 {
@@ -173,4 +173,9 @@ func (f *floor) cut(r *pipeline.Result) {
 		n++
 	}
 	r.Labels = r.Labels[:n]
+	n = 0
+	for n < len(r.Boxes) && r.Boxes[n].Score >= least {
+		n++
+	}
+	r.Boxes = r.Boxes[:n]
 }
