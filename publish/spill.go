@@ -101,11 +101,11 @@ func (d *durable) spill(all bool) {
 }
 
 func (d *durable) spillOnce(batch []*receipt) (first uint64, err error) {
-	if err := d.tooSoon(); err != nil {
+	if err = d.tooSoon(); err != nil {
 		return 0, err
 	}
 	if !d.file.usable() || d.doubt {
-		if err := d.revive(); err != nil {
+		if err = d.revive(); err != nil {
 			d.failed(err, nil)
 			return 0, err
 		}
