@@ -15,9 +15,12 @@ for pair in agent:edge-agent capture:edge-agent-capture; do
 	go build -trimpath -buildvcs=false -ldflags "$ldflags" -o "$out/${pair#*:}" "./cmd/${pair%%:*}"
 done
 
-# The runtime is searched beside the binary. Replaced by a rename: the old one may be mapped by a running agent.
-library=$cache/runtime/${GOARCH:-$(this_arch)}/libLiteRt.so
-if ! cmp -s "$library" "$out/libLiteRt.so"; then
-	cp "$library" "$out/libLiteRt.so.new"
-	mv "$out/libLiteRt.so.new" "$out/libLiteRt.so"
-fi
+# The runtimes are searched beside the binary. Replaced by a rename: the old ones may be mapped by a running agent.
+runtimes=$cache/runtime/${GOARCH:-$(this_arch)}
+for library in libLiteRt.so gpu/libLiteRtWebGpuAccelerator.so tflite/libLiteRt.so; do
+	if [ -f "$runtimes/$library" ] && ! cmp -s "$runtimes/$library" "$out/$library"; then
+		mkdir -p "$(dirname "$out/$library")"
+		cp "$runtimes/$library" "$out/$library.new"
+		mv "$out/$library.new" "$out/$library"
+	fi
+done

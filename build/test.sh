@@ -39,6 +39,8 @@ tidy() {
 # What some tests want and none needs: without it they are skipped, with the reason.
 test_libs() {
 	build/test-libs.sh tflite || say "the tests go on without it"
+	build/runtime.sh "$(this_arch)" gpu || say "the tests go on without it"
+	[ "$(this_arch)" != amd64 ] || build/test-libs.sh swiftshader || say "the tests go on without it"
 }
 
 go_tests() {

@@ -5,9 +5,13 @@ package delegates
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"edgeagent/delegates/engine"
+	"edgeagent/internal/litert"
 )
 
 // The kinds.
@@ -20,9 +24,9 @@ const (
 
 // kind is what is known of a kind of delegate.
 type kind struct {
-	deadline time.Duration // of an invoke
-	opening  time.Duration // deadline of open: libraries are loaded, weights packed, programs compiled
-	request  func(d Delegate) engine.OpenRequest
+	deadline time.Duration                                  // of an invoke
+	opening  time.Duration                                  // deadline of open: libraries are loaded, weights packed, programs compiled
+	request  func(c *Config, d Delegate) engine.OpenRequest // session.open adds the files
 	// library is the runtime that it runs in, the chain's; an error says in words why
 	// it cannot run here, as far as that is seen without starting a worker.
 	library func(c *Config, d Delegate) (*Library, error)
@@ -31,11 +35,12 @@ type kind struct {
 // kinds are the delegates that this build can run.
 var kinds = map[string]kind{
 	CPU:      {deadline: 10 * time.Second, opening: 60 * time.Second, request: request, library: cpuLibrary},
+	GPU:      {deadline: 5 * time.Second, opening: 3 * time.Minute, request: gpuRequest, library: gpuLibrary},
 	External: {deadline: 5 * time.Second, opening: 60 * time.Second, request: request, library: pluginLibrary},
 }
 
-// request is what the worker is told of d; session.open adds the files.
-func request(d Delegate) engine.OpenRequest {
+// request is what the worker is told of d.
+func request(_ *Config, d Delegate) engine.OpenRequest {
 	return engine.OpenRequest{
 		Delegate: d.Kind, Plugin: d.Library, Options: d.Options, Precision: d.Precision,
 		Threads: d.Threads, WeightCache: d.WeightCache,
@@ -71,4 +76,53 @@ func (c *Config) tfLite() (*Library, error) {
 		return nil, c.NoTFLite
 	}
 	return nil, errors.New("it runs in a TFLite C library, and there is none")
+}
+
+// gpuLibrary is LiteRT, if its accelerator is there, or TFLite for a library of the
+// user's own.
+func gpuLibrary(c *Config, d Delegate) (*Library, error) {
+	if d.Library != "" {
+		if existing([]string{d.Library}) == "" {
+			return nil, fmt.Errorf("its library %s is not there", d.Library)
+		}
+		return c.tfLite()
+	}
+	if searched := accelerators(c); existing(searched) == "" {
+		return nil, fmt.Errorf("LiteRT's library for GPUs was not found at %s: install the package edge-agent-runtime-gpu, or run 'build/runtime.sh ARCH gpu' in a checkout",
+			strings.Join(searched, ", "))
+	}
+	return c.Library, nil
+}
+
+// accelerators are the places of LiteRT's library for GPUs: in the folder gpu beside
+// the runtime, beside it, and where the package puts it.
+func accelerators(c *Config) []string {
+	dir := filepath.Dir(c.Library.Path)
+	places := []string{filepath.Join(dir, "gpu", litert.Accelerator), filepath.Join(dir, litert.Accelerator)}
+	if dir != packaged {
+		places = append(places, filepath.Join(packaged, "gpu", litert.Accelerator))
+	}
+	return places
+}
+
+// vulkanVariables choose Vulkan's driver; its worker sees them, and no others.
+var vulkanVariables = []string{"VK_DRIVER_FILES", "VK_ICD_FILENAMES", "VK_ADD_DRIVER_FILES", "MESA_VK_DEVICE_SELECT"}
+
+// gpuRequest gives the worker the accelerator, a folder for the programs that it
+// compiles, and the choice of the Vulkan driver.
+func gpuRequest(c *Config, d Delegate) engine.OpenRequest {
+	q := request(c, d)
+	if q.Plugin == "" {
+		q.Plugin = existing(accelerators(c))
+	}
+	if c.Cache != "" {
+		q.Cache = filepath.Join(c.Cache, "gpu")
+	}
+	q.Env = map[string]string{}
+	for _, name := range vulkanVariables {
+		if v, set := os.LookupEnv(name); set {
+			q.Env[name] = v
+		}
+	}
+	return q
 }

@@ -91,7 +91,7 @@ func (m *member) start(ctx context.Context) (*session, error) {
 func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, k.opening)
 	defer cancel()
-	q := k.request(s.m.cfg)
+	q := k.request(&s.m.c.cfg, s.m.cfg)
 	q.Library, q.Model = lib.Path, path
 	_, body, err := s.proc.Call(ctx, worker.Message{Type: worker.Open}, q, lib.file, model)
 	if err != nil {

@@ -49,6 +49,9 @@ func (o *opening) cage(more worker.Caging) {
 	if o.WeightCache != "" {
 		more.Write = append(more.Write, filepath.Dir(o.WeightCache))
 	}
+	if o.Cache != "" {
+		more.Write = append(more.Write, o.Cache)
+	}
 	o.reply.Cage = o.restrict(more)
 }
 
@@ -89,6 +92,7 @@ func path(f *os.File) (string, error) {
 // doors open a model, by the kind of delegate.
 var doors = map[string]func(*opening) (model, error){
 	CPU:      openCPU,
+	GPU:      openGPU,
 	External: openPlugin,
 }
 

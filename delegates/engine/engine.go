@@ -118,7 +118,7 @@ func failKind(err error) string {
 	case errors.Is(err, litert.ErrLibrary), errors.Is(err, litert.ErrVersion), errors.Is(err, litert.ErrUnsupported),
 		errors.Is(err, tflite.ErrLibrary), errors.Is(err, tflite.ErrUnsupported):
 		return FailLibrary
-	case errors.Is(err, tflite.ErrPlugin), errors.Is(err, tflite.ErrAbsent):
+	case errors.Is(err, tflite.ErrPlugin), errors.Is(err, tflite.ErrAbsent), errors.Is(err, litert.ErrNoGPU):
 		return FailAbsent
 	case errors.Is(err, litert.ErrInvoke), errors.Is(err, tflite.ErrInvoke):
 		return FailInvoke

@@ -33,6 +33,8 @@ type OpenRequest struct {
 	Precision   string            `json:"precision,omitempty"` // "fp16", "fp32" or ""
 	Threads     int               `json:"threads,omitempty"`
 	WeightCache string            `json:"weight_cache,omitempty"`
+	Cache       string            `json:"cache,omitempty"` // folder for what is compiled of the model; "" means none
+	Env         map[string]string `json:"env,omitempty"`   // variables for the delegate's libraries
 }
 
 // OpenReply is the body of Opened.

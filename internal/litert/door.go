@@ -12,16 +12,18 @@ import "C"
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"unsafe"
 )
 
-// Library is the loaded libLiteRt.so with an environment in which only the CPU is
-// registered.
+// Library is the loaded libLiteRt.so with an environment: the CPU is registered in
+// it, and the GPU if that was asked for.
 type Library struct {
 	path   string
 	c      *C.lrt_library
 	env    unsafe.Pointer
+	gpu    bool
 	models int // open ones
 }
 
@@ -30,8 +32,33 @@ type Library struct {
 var tableEntries = map[int]string{165: "2.2.0", 169: Version}
 
 // Open loads the library at path and checks its version. The file stays mapped
-// until the process ends, even after Close.
-func Open(path string) (*Library, error) {
+// until the process ends, even after Close. Only the CPU is registered.
+func Open(path string) (*Library, error) { return open(path, "") }
+
+// OpenGPU is Open with the GPU accelerator, libLiteRtWebGpuAccelerator.so in the
+// folder accelerators. For a process of its own: on a processor for which that was
+// not made (a Cortex-A72, for instance) loading it ends the process with SIGILL. The
+// error is ErrNoGPU when it cannot be loaded.
+func OpenGPU(path, accelerators string) (*Library, error) {
+	gpu := filepath.Join(accelerators, Accelerator)
+	cgpu := C.CString(gpu)
+	defer C.free(unsafe.Pointer(cgpu))
+	var why [1024]C.char
+	if !bool(C.lrt_can_load(cgpu, &why[0], C.size_t(len(why)))) {
+		return nil, &Error{Op: "load", Path: gpu, Log: strings.TrimPrefix(C.GoString(&why[0]), gpu+": "), Err: ErrNoGPU}
+	}
+	l, err := open(path, accelerators)
+	if err != nil {
+		return nil, err
+	}
+	if !bool(C.lrt_has_gpu(l.c, l.env)) {
+		_ = l.Close()
+		return nil, &Error{Op: "load", Path: gpu, Log: "LiteRT did not take it as an accelerator", Err: ErrNoGPU}
+	}
+	return l, nil
+}
+
+func open(path, accelerators string) (*Library, error) {
 	cpath := C.CString(path)
 	defer C.free(unsafe.Pointer(cpath))
 	var why [1024]C.char
@@ -39,12 +66,18 @@ func Open(path string) (*Library, error) {
 	if c == nil {
 		return nil, &Error{Op: "load", Path: path, Log: strings.TrimPrefix(C.GoString(&why[0]), path+": "), Err: ErrLibrary}
 	}
-	l := &Library{path: path, c: c}
+	l := &Library{path: path, c: c, gpu: accelerators != ""}
 	if err := l.checkVersion(); err != nil {
 		C.lrt_free(c)
 		return nil, &Error{Op: "load", Path: path, Err: err}
 	}
-	if s := C.lrt_create_environment(c, &l.env); s != 0 {
+	set, folder := C.int(C.LRT_CPU), (*C.char)(nil)
+	if l.gpu {
+		set |= C.LRT_GPU
+		folder = C.CString(accelerators)
+		defer C.free(unsafe.Pointer(folder))
+	}
+	if s := C.lrt_create_environment(c, set, folder, &l.env); s != 0 {
 		err := l.failure("load", path, s, ErrLibrary)
 		C.lrt_free(c)
 		return nil, err
@@ -98,6 +131,31 @@ func (l *Library) failure(op, path string, status C.int, kind error) error {
 	var text [16 << 10]C.char
 	C.lrt_last_log(&text[0], C.size_t(len(text)))
 	return newFailure(op, path, int(status), kind, C.GoString(&text[0]))
+}
+
+// optionTexts are the options for the CPU and, if it is wanted, for the GPU.
+func optionTexts(o Options) (cpu, gpu string, err error) {
+	if cpu, err = cpuOptions(o); err == nil && o.GPU != nil {
+		gpu, err = gpuOptions(*o.GPU, o.CacheKey)
+	}
+	return cpu, gpu, err
+}
+
+// gpuOptions is the text that the GPU accelerator's options are given as. The
+// precisions are LiteRT's: its default is half where the GPU has it.
+func gpuOptions(g GPU, key string) (string, error) {
+	precision := 2
+	if g.FP16 {
+		precision = 1
+	}
+	text := fmt.Sprintf("precision = %d\n", precision)
+	if g.Cache != "" {
+		if strings.ContainsAny(g.Cache+key, "\"\\\n") {
+			return "", fmt.Errorf("program cache %q for %q: names cannot hold quotes, backslashes or line ends", g.Cache, key)
+		}
+		text += fmt.Sprintf("serialization_dir = \"%s\"\nmodel_cache_key = \"%s\"\nserialize_program_cache = true\n", g.Cache, key)
+	}
+	return text, nil
 }
 
 // cpuOptions is the text that XNNPACK's options are given as.

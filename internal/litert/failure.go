@@ -2,7 +2,13 @@ package litert
 
 // From a status of the library to an Error that says what to do.
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
+
+// noAdapter is in what the GPU accelerator prints when Vulkan gives it no GPU.
+const noAdapter = "No adapters found"
 
 // newFailure makes an Error of a status and of all that the library printed
 // during the call. The last line of errors says why; a missing operation is told
@@ -21,6 +27,10 @@ func newFailure(op, path string, status int, kind error, log string) error {
 			if strings.HasPrefix(name, "edgetpu-custom-op") {
 				e.Log, e.Err = "", ErrEdgeTPU
 			}
+			return e
+		}
+		if strings.Contains(text, noAdapter) {
+			e.Log, e.Err = "", fmt.Errorf("%w: Vulkan finds none: install libvulkan1 and the board's Vulkan driver (mesa-vulkan-drivers), and let this user open /dev/dri/render* (group render)", ErrNoGPU)
 			return e
 		}
 		if text != "" {

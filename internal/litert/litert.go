@@ -15,6 +15,9 @@ import (
 // between minor releases, so that Open refuses any other.
 const Version = "2.3.0"
 
+// Accelerator is the file that runs models on GPUs, by way of Vulkan.
+const Accelerator = "libLiteRtWebGpuAccelerator.so"
+
 // Alignment is what the address of every tensor's memory must be a multiple of;
 // Padding is how many bytes past its end must be mapped, because XNNPACK's kernels
 // read whole vectors.
@@ -28,6 +31,14 @@ type Options struct {
 	Threads     int    // of the CPU; 0 means 1
 	Name        string // what errors call the model; "" means its path
 	WeightCache string // file in which XNNPACK keeps its packed weights; "" means none
+	CacheKey    string // under which GPU programs are kept; of the model's content, not its name
+	GPU         *GPU   // on a Library from OpenGPU: run on the GPU what it can, the rest on the CPU; nil: on the CPU
+}
+
+// GPU says how the GPU computes.
+type GPU struct {
+	FP16  bool   // in half precision, where it can; false: in single precision, always
+	Cache string // folder for compiled programs, if the accelerator keeps any; "" means none
 }
 
 // The kinds of failure, to be told apart with errors.Is. A file that cannot be
@@ -41,6 +52,8 @@ var (
 	ErrEdgeTPU     = errors.New("the model is compiled for the Edge TPU; on a CPU give the file that it was compiled from, most often the same name without _edgetpu")
 	ErrTensor      = errors.New("tensor memory does not fit the model")
 	ErrInvoke      = errors.New("the model did not run")
+	ErrGPU         = errors.New("the GPU does not take the model")
+	ErrNoGPU       = errors.New("no GPU can be used")
 	ErrInUse       = errors.New("still in use")
 	ErrClosed      = errors.New("already closed")
 )

@@ -9,10 +9,12 @@ package litert
 import "C"
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"unsafe"
 
 	"edgeagent/internal/modelfile"
@@ -28,6 +30,7 @@ type Model struct {
 
 	inputs, outputs []tensor
 	bindings        map[*Binding]struct{}
+	gpu             bool
 }
 
 // tensor is one end of the model, in Go's words and in C's.
@@ -36,8 +39,8 @@ type tensor struct {
 	ctype C.lrt_tensor_type
 }
 
-// Compile opens the TFLite model at path and prepares it for the CPU. A batch that
-// the file leaves open is set to 1.
+// Compile opens the TFLite model at path and prepares it for the CPU, or the GPU. A
+// batch that the file leaves open is set to 1.
 func (l *Library) Compile(path string, o Options) (*Model, error) {
 	if o.Name == "" {
 		o.Name = path
@@ -68,33 +71,62 @@ func (l *Library) CompileFile(f *os.File, o Options) (*Model, error) {
 	if err != nil {
 		return fail(fmt.Errorf("%w: %w", ErrModel, err))
 	}
-	text, err := cpuOptions(o)
+	if o.GPU != nil && !l.gpu {
+		return fail(ErrNoGPU)
+	}
+	cpu, gpu, err := optionTexts(o)
 	if err != nil {
 		return fail(err)
 	}
-	m := &Model{l: l, name: o.Name, bindings: map[*Binding]struct{}{}}
+	m := &Model{l: l, name: o.Name, bindings: map[*Binding]struct{}{}, gpu: o.GPU != nil}
 	l.models++
-	if err := m.compile(f.Fd(), size, text); err != nil {
+	if err := m.compile(f.Fd(), size, cpu, gpu); err != nil {
 		_ = m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
-func (m *Model) compile(fd uintptr, size int64, options string) error {
+func (m *Model) compile(fd uintptr, size int64, cpu, gpu string) error {
 	l := m.l
 	if s := C.lrt_create_model_from_fd(l.c, l.env, C.int(fd), C.size_t(size), &m.model); s != 0 {
 		return m.fail("compile", s, ErrModel)
 	}
-	ctext := C.CString(options)
-	defer C.free(unsafe.Pointer(ctext))
-	if s := C.lrt_create_cpu_options(l.c, ctext, &m.options); s != 0 {
+	accelerators, kind := C.int(C.LRT_CPU), ErrModel
+	ccpu, cgpu := C.CString(cpu), (*C.char)(nil)
+	defer C.free(unsafe.Pointer(ccpu))
+	if m.gpu {
+		// With the CPU for what the GPU has no operation for: alone it refuses such models.
+		accelerators, kind = accelerators|C.LRT_GPU, ErrGPU
+		cgpu = C.CString(gpu)
+		defer C.free(unsafe.Pointer(cgpu))
+	}
+	if s := C.lrt_create_options(l.c, accelerators, ccpu, cgpu, &m.options); s != 0 {
 		return m.fail("compile", s, ErrLibrary)
 	}
 	if s := C.lrt_create_compiled_model(l.c, l.env, m.model, m.options, &m.compiled); s != 0 {
-		return m.fail("compile", s, ErrModel)
+		return m.fail("compile", s, kind)
 	}
 	return m.describe()
+}
+
+// Accelerated says whether all of the model runs on the GPU; where not, which part
+// of it, in the library's words if it said any.
+func (m *Model) Accelerated() (all bool, part string, err error) {
+	var off, delegated C.bool
+	if m.compiled == nil {
+		return false, "", &Error{Op: "ask", Path: m.name, Err: ErrClosed}
+	}
+	if s := C.lrt_accelerated(m.l.c, m.compiled, &off, &delegated); s != 0 {
+		return false, "", m.fail("ask", s, ErrGPU)
+	}
+	if !m.gpu || bool(off) {
+		return bool(off), "", nil
+	}
+	var text [256]C.char
+	C.lrt_partition(&text[0], C.size_t(len(text)))
+	part = strings.TrimRight(strings.TrimSpace(C.GoString(&text[0])), ".")
+	return false, cmp.Or(part, "a part of it runs on the GPU, the rest on the CPU"), nil
 }
 
 // describe reads the tensors, sets open batches to 1 and asks for the shapes that

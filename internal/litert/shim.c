@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 // The functions in use, with LiteRT's own signatures; handles are plain pointers.
@@ -19,12 +20,17 @@
   F(void, DestroyEnvironment, (void *))                                                    \
   F(int, CreateModelFromFd, (void *, int, size_t, size_t, void **))                        \
   F(void, DestroyModel, (void *))                                                          \
+  F(int, GetNumAccelerators, (void *, size_t *))                                           \
+  F(int, GetAccelerator, (void *, size_t, void **))                                        \
+  F(int, GetAcceleratorHardwareSupport, (const void *, int *))                             \
   F(int, CreateOptions, (void **))                                                         \
   F(void, DestroyOptions, (void *))                                                        \
   F(int, SetOptionsHardwareAccelerators, (void *, int))                                    \
   F(int, CreateOpaqueOptions, (const char *, void *, void (*)(void *), void **))           \
   F(int, AddOpaqueOptions, (void *, void *))                                               \
   F(int, CreateCompiledModel, (void *, void *, void *, void **))                           \
+  F(int, CompiledModelIsFullyAccelerated, (void *, bool *))                                \
+  F(int, CompiledModelIsNonCpuFullyAccelerated, (void *, bool *))                          \
   F(void, DestroyCompiledModel, (void *))                                                  \
   F(int, GetModelSignature, (void *, size_t, void **))                                     \
   F(int, GetNumSignatureInputs, (void *, size_t *))                                        \
@@ -60,10 +66,11 @@ typedef struct {
 _Static_assert(sizeof(env_option) == 24, "LiteRtEnvOption");
 
 enum {
+  TAG_RUNTIME_LIBRARY_DIR = 22,
   TAG_AUTO_REGISTER_ACCELERATORS = 24,
   TAG_MIN_LOGGER_SEVERITY = 25,
   ANY_INT = 2,
-  ACCELERATOR_CPU = 1,
+  ANY_STRING = 8,
   SEVERITY_WARNING = 2,
   STATUS_NO_MEMORY = 2,
 };
@@ -92,12 +99,20 @@ static bool is_chatter(const char *line) {
   return strncmp(line, "INFO:", 5) == 0 || strncmp(line, "VERBOSE:", 8) == 0 || strncmp(line, "DEBUG:", 6) == 0;
 }
 
+static char partition[256]; // the last line that told what runs where
+
+static void note_partition(const char *line, size_t n) {
+  static const char marks[] = "operations will run on the GPU";
+  if (memmem(line, n, marks, sizeof marks - 1)) snprintf(partition, sizeof partition, "%.*s", (int)n, line);
+}
+
 // let_go prints the held lines but for the chatter. log_lock is held.
 static void let_go(void) {
   char *line = held, *stop = held + held_size;
   while (line < stop) {
     char *nl = memchr(line, '\n', (size_t)(stop - line));
     size_t n = nl ? (size_t)(nl - line) + 1 : (size_t)(stop - line);
+    note_partition(line, n);
     if (!is_chatter(line)) write_all(line, n);
     line += n;
   }
@@ -146,6 +161,12 @@ void lrt_last_log(char *text, size_t size) {
   pthread_mutex_unlock(&log_lock);
 }
 
+void lrt_partition(char *text, size_t size) {
+  pthread_mutex_lock(&log_lock);
+  snprintf(text, size, "%s", partition);
+  pthread_mutex_unlock(&log_lock);
+}
+
 // CALL makes one call with its output held back.
 #define CALL(call) (begin(), end(call))
 
@@ -155,10 +176,26 @@ static const int deadly[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 enum { DEADLY = sizeof deadly / sizeof *deadly };
 static struct sigaction gos[DEADLY]; // the handlers of Go's runtime
 
+// ours says whether the code at which a signal struck is the program's own: Go's, or
+// the little C in it. Libraries, and code that they made at run time, are not.
+static bool ours(const void *context) {
+  const ucontext_t *u = context;
+#if defined(__x86_64__)
+  void *pc = (void *)u->uc_mcontext.gregs[REG_RIP];
+#elif defined(__aarch64__)
+  void *pc = (void *)u->uc_mcontext.pc;
+#else
+  (void)u;
+  return true;
+#endif
+  Dl_info at, here;
+  return dladdr(pc, &at) && dladdr((void *)ours, &here) && at.dli_fbase == here.dli_fbase;
+}
+
 static void crashed(int sig, siginfo_t *info, void *context) {
   for (int i = 0; i < DEADLY; i++) {
     if (deadly[i] != sig) continue;
-    if (!busy && info->si_code > 0) { // a fault in Go's own code: Go tells where
+    if (!busy && info->si_code > 0 && ours(context)) { // a fault in Go's own code: Go tells where
       if (gos[i].sa_flags & SA_SIGINFO && gos[i].sa_sigaction) {
         gos[i].sa_sigaction(sig, info, context);
         return;
@@ -221,14 +258,15 @@ void lrt_free(lrt_library *l) { free(l); }
 
 // ---- Calls ----
 
-int lrt_create_environment(lrt_library *l, void **env) {
-  // Only the CPU is registered: merely loading the GPU library found beside this
-  // one kills the process on some boards.
+int lrt_create_environment(lrt_library *l, int accelerators, const char *folder, void **env) {
+  // What is not asked for is not registered: merely loading the GPU library found
+  // beside this one kills the process on some boards.
   env_option o[] = {
-      {TAG_AUTO_REGISTER_ACCELERATORS, 0, ANY_INT, 0, ACCELERATOR_CPU},
+      {TAG_AUTO_REGISTER_ACCELERATORS, 0, ANY_INT, 0, accelerators},
       {TAG_MIN_LOGGER_SEVERITY, 0, ANY_INT, 0, SEVERITY_WARNING},
+      {TAG_RUNTIME_LIBRARY_DIR, 0, ANY_STRING, 0, (intptr_t)folder},
   };
-  return CALL(l->CreateEnvironment(sizeof o / sizeof *o, o, env));
+  return CALL(l->CreateEnvironment(folder ? 3 : 2, o, env));
 }
 void lrt_destroy_environment(lrt_library *l, void *env) { l->DestroyEnvironment(env); }
 
@@ -237,21 +275,49 @@ int lrt_create_model_from_fd(lrt_library *l, void *env, int fd, size_t size, voi
 }
 void lrt_destroy_model(lrt_library *l, void *model) { l->DestroyModel(model); }
 
-int lrt_create_cpu_options(lrt_library *l, const char *text, void **options) {
-  void *o = NULL, *xnnpack = NULL;
+bool lrt_can_load(const char *path, char *error, size_t error_size) {
+  begin();
+  void *h = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+  end(0);
+  if (h) return true;
+  const char *why = dlerror();
+  snprintf(error, error_size, "%s", why ? why : "no reason given");
+  return false;
+}
+
+bool lrt_has_gpu(lrt_library *l, void *env) {
+  size_t n = 0;
+  if (CALL(l->GetNumAccelerators(env, &n)) != 0) return false;
+  for (size_t i = 0; i < n; i++) {
+    void *a;
+    int set = 0;
+    if (CALL(l->GetAccelerator(env, i, &a)) == 0 && CALL(l->GetAcceleratorHardwareSupport(a, &set)) == 0 && set & LRT_GPU)
+      return true;
+  }
+  return false;
+}
+
+// add_opaque adds options of one accelerator, as text of its own.
+static int add_opaque(lrt_library *l, void *options, const char *identifier, const char *text) {
   char *own = strdup(text); // the library frees it
   if (!own) return STATUS_NO_MEMORY;
-  int s = CALL(l->CreateOptions(&o));
-  if (s == 0) s = CALL(l->SetOptionsHardwareAccelerators(o, ACCELERATOR_CPU));
-  if (s == 0) s = CALL(l->CreateOpaqueOptions("xnnpack", own, free, &xnnpack));
+  void *opaque = NULL;
+  int s = CALL(l->CreateOpaqueOptions(identifier, own, free, &opaque));
   if (s != 0) {
     free(own);
-    if (o) l->DestroyOptions(o);
     return s;
   }
-  s = CALL(l->AddOpaqueOptions(o, xnnpack)); // takes xnnpack over
+  return CALL(l->AddOpaqueOptions(options, opaque)); // takes it over
+}
+
+int lrt_create_options(lrt_library *l, int accelerators, const char *xnnpack, const char *gpu, void **options) {
+  void *o = NULL;
+  int s = CALL(l->CreateOptions(&o));
+  if (s == 0) s = CALL(l->SetOptionsHardwareAccelerators(o, accelerators));
+  if (s == 0) s = add_opaque(l, o, "xnnpack", xnnpack);
+  if (s == 0 && gpu) s = add_opaque(l, o, "gpu_options", gpu);
   if (s != 0) {
-    l->DestroyOptions(o);
+    if (o) l->DestroyOptions(o);
     return s;
   }
   *options = o;
@@ -261,6 +327,10 @@ void lrt_destroy_options(lrt_library *l, void *options) { l->DestroyOptions(opti
 
 int lrt_create_compiled_model(lrt_library *l, void *env, void *model, void *options, void **compiled) {
   return CALL(l->CreateCompiledModel(env, model, options, compiled));
+}
+int lrt_accelerated(lrt_library *l, void *compiled, bool *off_cpu, bool *delegated) {
+  int s = CALL(l->CompiledModelIsNonCpuFullyAccelerated(compiled, off_cpu));
+  return s ? s : CALL(l->CompiledModelIsFullyAccelerated(compiled, delegated));
 }
 void lrt_destroy_compiled_model(lrt_library *l, void *compiled) { l->DestroyCompiledModel(compiled); }
 

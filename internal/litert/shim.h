@@ -8,6 +8,7 @@
 #ifndef EDGE_AGENT_LITERT_SHIM_H
 #define EDGE_AGENT_LITERT_SHIM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -75,18 +76,39 @@ void lrt_last_log(char *text, size_t size);
 // dump of Go's stacks. For workers.
 void lrt_die_by_signal(void);
 
-int lrt_create_environment(lrt_library *l, void **env);
+// The bits of LiteRtHwAccelerators.
+enum { LRT_CPU = 1, LRT_GPU = 2 };
+
+// lrt_create_environment makes an environment in which these accelerators are
+// registered; that of the GPU is loaded from a library in folder, which may be NULL.
+int lrt_create_environment(lrt_library *l, int accelerators, const char *folder, void **env);
 void lrt_destroy_environment(lrt_library *l, void *env);
 
 int lrt_create_model_from_fd(lrt_library *l, void *env, int fd, size_t size, void **model);
 void lrt_destroy_model(lrt_library *l, void *model);
 
-// lrt_create_cpu_options makes compile options for XNNPACK; text is its TOML.
-int lrt_create_cpu_options(lrt_library *l, const char *text, void **options);
+// lrt_can_load says in error why the library at path cannot be loaded, and loads it
+// otherwise.
+bool lrt_can_load(const char *path, char *error, size_t error_size);
+
+// lrt_has_gpu says whether an accelerator for GPUs is registered.
+bool lrt_has_gpu(lrt_library *l, void *env);
+
+// lrt_create_options makes compile options for these accelerators. The texts are the
+// TOML of XNNPACK's options and of the GPU's; gpu may be NULL.
+int lrt_create_options(lrt_library *l, int accelerators, const char *xnnpack, const char *gpu, void **options);
 void lrt_destroy_options(lrt_library *l, void *options);
 
 int lrt_create_compiled_model(lrt_library *l, void *env, void *model, void *options, void **compiled);
 void lrt_destroy_compiled_model(lrt_library *l, void *compiled);
+
+// lrt_accelerated says whether all of the model runs on accelerators other than the
+// CPU, or at least on delegates of some kind.
+int lrt_accelerated(lrt_library *l, void *compiled, bool *off_cpu, bool *delegated);
+
+// lrt_partition copies what the library last printed of how a graph was divided
+// between GPU and CPU; empty when it was not.
+void lrt_partition(char *text, size_t size);
 
 int lrt_get_signature(lrt_library *l, void *model, void **signature);
 int lrt_get_num_tensors(lrt_library *l, void *signature, lrt_side side, size_t *n);

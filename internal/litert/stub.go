@@ -27,6 +27,12 @@ func Open(path string) (*Library, error) {
 	return nil, &Error{Op: "load", Path: path, Err: ErrUnsupported}
 }
 
+// OpenGPU fails with ErrUnsupported.
+func OpenGPU(path, _ string) (*Library, error) { return Open(path) }
+
+// Accelerated cannot tell.
+func (*Model) Accelerated() (all bool, part string, err error) { return false, "", ErrUnsupported }
+
 // DieBySignal does nothing.
 func DieBySignal() {}
 

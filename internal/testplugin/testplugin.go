@@ -1,6 +1,6 @@
 // Package testplugin gives tests what a board with an accelerator would have: a
-// TFLite delegate that misbehaves on demand, built from C on the spot, and the
-// TFLite library that loads it. What its options do stands in testdata/fault.c.
+// TFLite delegate that misbehaves on demand, built from C on the spot, the TFLite
+// library that loads it, and a GPU. What its options do stands in testdata/fault.c.
 package testplugin
 
 import (
@@ -70,6 +70,25 @@ func TFLite(tb testing.TB) string {
 		tb.Skipf("no TFLite C library for the tests: run 'build/test-libs.sh tflite' (%v)", err)
 	}
 	return path
+}
+
+// SwiftShader makes Vulkan's loader find SwiftShader, a driver that runs on the CPU,
+// and nothing else, in this process and its children; it skips where that cannot
+// be. It is a GPU as far as LiteRT can tell.
+func SwiftShader(tb testing.TB) {
+	tb.Helper()
+	driver := os.Getenv("EDGE_AGENT_TEST_VULKAN")
+	if driver == "" {
+		driver = filepath.Join(root(tb), "build", "cache", "swiftshader", runtime.GOARCH, "vk_swiftshader_icd.json")
+	}
+	if _, err := os.Stat(driver); err != nil {
+		tb.Skipf("no Vulkan driver for the tests: run 'build/test-libs.sh swiftshader' (%v)", err)
+	}
+	if found, _ := filepath.Glob("/usr/lib/*/libvulkan.so.1"); len(found) == 0 {
+		tb.Skip("no Vulkan loader for the tests: install libvulkan1 ('make setup' does)")
+	}
+	tb.Setenv("VK_ICD_FILENAMES", driver)
+	tb.Setenv("VK_DRIVER_FILES", driver)
 }
 
 // root is the checkout's folder.
