@@ -36,6 +36,7 @@ type kind struct {
 var kinds = map[string]kind{
 	CPU:      {deadline: 10 * time.Second, opening: 60 * time.Second, request: request, library: cpuLibrary},
 	GPU:      {deadline: 5 * time.Second, opening: 3 * time.Minute, request: gpuRequest, library: gpuLibrary},
+	EdgeTPU:  {deadline: 5 * time.Second, opening: 60 * time.Second, request: edgeTPURequest, library: edgeTPULibrary},
 	External: {deadline: 5 * time.Second, opening: 60 * time.Second, request: request, library: pluginLibrary},
 }
 

@@ -93,6 +93,7 @@ func path(f *os.File) (string, error) {
 var doors = map[string]func(*opening) (model, error){
 	CPU:      openCPU,
 	GPU:      openGPU,
+	EdgeTPU:  openEdgeTPU,
 	External: openPlugin,
 }
 
@@ -197,6 +198,16 @@ func openPlugin(o *opening) (model, error) {
 	return openTFLite(o, func() (*tflite.Delegate, worker.Caging, error) {
 		d, err := tflite.Plugin(o.Plugin, o.Options)
 		return d, worker.Caging{Devices: pluginDevices}, err
+	})
+}
+
+// openEdgeTPU runs the model on libedgetpu. The accelerator is found by libusb, which
+// listens to the kernel's netlink socket; after its firmware was loaded it appears
+// anew, under another number.
+func openEdgeTPU(o *opening) (model, error) {
+	return openTFLite(o, func() (*tflite.Delegate, worker.Caging, error) {
+		d, err := tflite.Plugin(o.Plugin, o.Options)
+		return d, worker.Caging{Netlink: true, Devices: present([]string{"/dev/bus/usb", "/dev/apex_*"})}, err
 	})
 }
 
