@@ -10,7 +10,7 @@ OPENCV ?= 406
 # For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
 
-.PHONY: help setup runtime build run watch test test-publish test-cameras test-dashboards test-board test-zoo lint bench fresh-check arm64 amd64 deb release \
+.PHONY: help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards test-board test-zoo lint bench fresh-check arm64 amd64 deb release \
 	clip model references zoo zoo-verify completion env clean distclean go opencv setup-run setup-cross
 
 help: ## this list
@@ -30,6 +30,9 @@ test: go ## set up and run every test, the linters and the arm64 build
 
 test-publish: setup go opencv ## the long tests of publishing: crashes, faults, fuzzing (FUZZTIME=10m)
 	@source build/env.sh && build/test-publish.sh
+
+test-delegates: setup go opencv build ## the long tests of delegates: every fault through the real agent
+	@source build/env.sh && build/test-delegates.sh
 
 test-cameras: go opencv ## the long tests of cameras: RTSP that dies and stalls, damaged streams (installs 28 MB)
 	@build/setup.sh cameras
