@@ -144,6 +144,12 @@ func newMosquitto(t testing.TB) testBroker {
 
 func (m *mosquitto) start(t testing.TB) {
 	t.Helper()
+	m.launch(t, func() bool { return broker.Answers(m.plain) })
+}
+
+// launch starts Mosquitto and waits until it is ready.
+func (m *mosquitto) launch(t testing.TB, ready func() bool) {
+	t.Helper()
 	m.process = exec.Command(m.binary, "-c", filepath.Join(m.dir, "conf"))
 	log, err := os.Create(filepath.Join(m.dir, "log"))
 	if err != nil {
@@ -155,7 +161,7 @@ func (m *mosquitto) start(t testing.TB) {
 	}
 	_ = log.Close()
 	t.Cleanup(func() { m.kill(t) })
-	await(t, "mosquitto to answer", func() bool { return broker.Answers(m.plain) })
+	await(t, "mosquitto to answer", ready)
 }
 
 func (m *mosquitto) kill(t testing.TB) {
@@ -401,7 +407,7 @@ type authority struct {
 func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{file: filepath.Join(t.TempDir(), "ca.pem"), pool: x509.NewCertPool()}
-	der, key := a.sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, Subject: pkix.Name{CommonName: "test CA"}})
+	der, key := a.sign(t, &x509.Certificate{IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, Subject: pkix.Name{CommonName: "test CA"}})
 	cert, err := x509.ParseCertificate(der)
 	if err != nil {
 		t.Fatal(err)
@@ -422,7 +428,9 @@ func (a *authority) sign(t testing.TB, c *x509.Certificate) ([]byte, *ecdsa.Priv
 		t.Fatal(err)
 	}
 	c.SerialNumber = big.NewInt(time.Now().UnixNano())
-	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	if c.NotAfter.IsZero() {
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	}
 	parent, signer := a.cert, a.key
 	if parent == nil {
 		parent, signer = c, key

@@ -105,6 +105,9 @@ func (p *Client) dial(ctx context.Context) (net.Conn, error) {
 	if conf == nil {
 		conf = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
+	if !t.web && p.url.Port() == "443" && len(conf.NextProtos) == 0 {
+		conf.NextProtos = []string{"mqtt", "x-amzn-mqtt-ca"} // IANA's name of MQTT, and AWS IoT's, which share the port with HTTP
+	}
 	switch {
 	case t.web:
 		d := websocket.Dialer{Subprotocols: []string{"mqtt"}, TLSClientConfig: conf, HandshakeTimeout: p.cfg.ConnectTimeout}
