@@ -20,10 +20,10 @@ made() {
 	}
 }
 
-# classified NAME: by the agent, which also checks the golden input of the manifest.
+# classified NAME: by the agent, which also checks the golden input of the manifest; and taken apart.
 classified() {
 	bin/edge-agent classify --json --top 1 --model "$models/$1/manifest.yaml" models/efficientnet_lite0/golden.png \
-		>"$models/$1/classify.json"
+		>"$models/$1/classify.json" && bin/edge-agent inspect --json "$models/$1"/*.tflite >"$models/$1/inspect.json"
 }
 
 if [ "${1:-}" = short ]; then

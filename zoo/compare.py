@@ -44,6 +44,11 @@ def agreement(exact: bytes, quantized: bytes, pictures: list[np.ndarray], thread
     reference, ours = Model(exact, threads), Model(quantized, threads)
     table = ours.table()
     f, q = (np.array(x) for x in zip(*_scores(reference, ours, table, pictures), strict=True))
+    return judge(f, q)
+
+
+def judge(f: np.ndarray, q: np.ndarray) -> Agreement:
+    """Two networks' scores of the same pictures, [pictures, classes]; the first is the one that is right."""
     error = q - f
     rms = float(np.sqrt((error**2).mean()))
     best = np.sort(f, axis=1)
@@ -51,7 +56,7 @@ def agreement(exact: bytes, quantized: bytes, pictures: list[np.ndarray], thread
     same = f.argmax(1) == q.argmax(1)
     five = np.argsort(-q, axis=1, kind="stable")[:, :5]
     return Agreement(
-        pictures=len(pictures),
+        pictures=len(f),
         same_top1=int(same.sum()),
         same_top5=int((five == f.argmax(1)[:, None]).any(1).sum()),
         correlation=float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(f, q, strict=True)])),
@@ -145,4 +150,5 @@ def _short(name: str) -> str:
     first = name.split(";")[0]
     if first.startswith("StatefulPartitionedCall"):
         return "output"
-    return re.sub(r"_\d+$", "", first.split("/")[-2] if "/" in first else first)
+    parts = [part for part in first.split("/") if part != "batchnorm"]
+    return re.sub(r"_\d+$", "", parts[-2] if len(parts) > 1 else first)
