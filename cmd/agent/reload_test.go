@@ -229,11 +229,13 @@ func TestFlow(t *testing.T) {
 		{"the start", 0, 0, 100 * s, true},
 		{"frames begin", 0, 110 * s, 110 * s, true},
 		{"no frame is settled, for as long as a worker may take", 0, 129 * s, 129 * s, true},
-		{"the camera is away, however long", 0, 0, 1000 * s, true},
-		{"the camera is online and gives nothing", 0, 129 * s, 1000 * s, true},
+		{"the camera is online and gives nothing", 0, 129 * s, 900 * s, true},
 		{"frames come and none is settled", 0, 131 * s, 131 * s, false},
 		{"one is", 1, 140 * s, 140 * s, true},
 		{"and again none", 1, 171 * s, 171 * s, false},
+		{"the camera is away, however long", 1, 0, 1000 * s, true},
+		{"it is back, and the first frame not yet settled", 1, 1001 * s, 1001 * s, true},
+		{"nor any after it", 1, 1031 * s, 1031 * s, false},
 	} {
 		if got := f.settles("m", c.count, c.grabbed, c.now, flowLimit); got != c.want {
 			t.Errorf("%s: %v", c.what, got)

@@ -132,7 +132,7 @@ func (f *flow) stuck(a *agent, now int64) string {
 // (0: there is none), and says whether frames are settled as they come.
 func (f *flow) settles(model string, count uint64, grabbed, now int64, limit time.Duration) bool {
 	old, ok := f.last[model]
-	if !ok || count != old.count {
+	if !ok || count != old.count || grabbed == 0 {
 		old = settlement{count, now}
 		f.last[model] = old
 	}
