@@ -10,7 +10,7 @@ OPENCV ?= 406
 # For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
 
-.PHONY: help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards test-board test-zoo lint bench fresh-check arm64 amd64 deb release \
+.PHONY: test-answers help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards test-board test-zoo lint bench fresh-check arm64 amd64 deb release \
 	clip model references zoo zoo-verify completion env clean distclean go opencv setup-run setup-cross
 
 help: ## this list
@@ -40,6 +40,9 @@ test-cameras: go opencv ## the long tests of cameras: RTSP that dies and stalls,
 
 test-dashboards: build ## the page in headless Chromium, the dashboards against Prometheus
 	@source build/env.sh && build/test-dashboards.sh
+
+test-answers: build ## how far answers can be trusted: decoders, evaluations, what decoding costs
+	@source build/env.sh && build/test-answers.sh
 
 lint: build ## golangci-lint (pinned) and the rules for files
 	@build/lint.sh
