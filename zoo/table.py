@@ -78,6 +78,6 @@ def _row(name: str, known: dict, one: float, two: float) -> str:
     a = known["agreement"]
     return (
         f"| {name} | {known['parameters']:,} | {known['parameters_folded']:,} | {known['bytes']:,} "
-        f"| {known['convert_s']} | {known['peak_mb']:,} | {one:.1f} | {two:.1f} "
+        f"| {known['convert_s']} | {known['peak_mb']:,} | {one:.2f} | {two:.2f} "
         f"| {a['same_top1']} of {a['pictures']} | {a['sqnr']:.1f} |\n"
     )
