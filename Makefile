@@ -40,6 +40,8 @@ test-cameras: go opencv ## the long tests of cameras: RTSP that dies and stalls,
 
 test-dashboards: build ## the page in headless Chromium, the dashboards against Prometheus
 	@source build/env.sh && build/test-dashboards.sh
+test-board: go ## the packages installed and removed in minimal Debians, arm64 emulated (needs root; long)
+	@build/test-board.sh
 
 test-answers: build ## how far answers can be trusted: decoders, evaluations, what decoding costs
 	@source build/env.sh && build/test-answers.sh

@@ -1,0 +1,89 @@
+# Debian roots for the tests of the packages: made by mmdebstrap, entered in namespaces of their own.
+# Sourced, never run; after lib.sh. Needs root.
+
+# apt_settings FILE: what this machine's apt needs to reach its registries.
+apt_settings() {
+	apt-config dump |
+		grep -E '^Acquire::[A-Za-z:]*(Proxy|Verify-Peer|CaInfo|Check-Valid-Until|Check-Date) "' >"$1" || true
+}
+
+# binfmt: a script's lines that let the kernel run arm64 programs by $qemu, as long as the mount lasts, that is, in the
+# namespace of the caller.
+binfmt='
+	if [ -n "$qemu" ]; then
+		mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
+		name=/proc/sys/fs/binfmt_misc/edge-agent-$$
+		printf "%s" ":edge-agent-$$:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:$qemu:FOCP" >/proc/sys/fs/binfmt_misc/register
+	fi
+'
+
+# emulator ARCH: the path of qemu where ARCH needs it, else nothing.
+emulator() {
+	if [ "$1" != "$(this_arch)" ]; then
+		"$root/build/qemu.sh"
+	fi
+}
+
+# root_archive SUITE ARCH PACKAGE...: prints the path of a tar of a minimal Debian with these packages. It is kept in
+# build/cache/roots; an arm64 one takes a quarter of an hour, as it installs itself under emulation.
+root_archive() {
+	local suite=$1 arch=$2 sum tar place status=0
+	shift 2
+	sum=$(printf '%s ' "$suite" "$arch" "$@" | sha256sum | cut -c1-8)
+	tar=$cache/roots/$suite-$arch-$sum.tar
+	if [ ! -f "$tar" ]; then
+		say "making a Debian $suite for $arch"
+		mkdir -p "$cache/roots"
+		place=$(mktemp -d)
+		apt_settings "$place/apt.conf"
+		quietly unshare --mount env "qemu=$(emulator "$arch")" bash -euc "$binfmt"'
+			exec mmdebstrap --quiet --skip=check/qemu --variant=apt "$@"
+		' root --architectures="$arch" --aptopt="$place/apt.conf" --include="$(printf '%s,' ca-certificates "$@" | sed 's/,$//')" \
+			"$suite" "$tar.new.tar" "deb $(debian_mirror) $suite main" || status=1
+		rm -rf "$place"
+		if [ $status != 0 ]; then
+			rm -f "$tar.new.tar"
+			return 1
+		fi
+		mv "$tar.new.tar" "$tar"
+	fi
+	echo "$tar"
+}
+
+# unpack_root TAR FOLDER: a root as new; with what apt needs to reach its registries.
+unpack_root() {
+	mkdir -p "$2"
+	tar -C "$2" --numeric-owner -xf "$1"
+	apt_settings "$2/etc/apt/apt.conf.d/99-test"
+	local file
+	for file in /etc/resolv.conf /etc/ssl/certs/ca-certificates.crt "${SSL_CERT_FILE:-}" "${CURL_CA_BUNDLE:-}"; do
+		if [ -f "$file" ]; then
+			install -D -m 0644 "$file" "$2$file"
+		fi
+	done
+	printf '#!/bin/sh\nexit 101\n' >"$2/usr/sbin/policy-rc.d"
+	chmod 0755 "$2/usr/sbin/policy-rc.d"
+}
+
+# in_root ROOT ARCH COMMAND...: runs it there, with processes and mounts that end with it.
+in_root() {
+	local place=$1 arch=$2 environment=(HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin) variable
+	shift 2
+	for variable in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SSL_CERT_FILE CURL_CA_BUNDLE; do
+		if [ -n "${!variable:-}" ]; then
+			environment+=("$variable=${!variable}")
+		fi
+	done
+	unshare --mount --pid --ipc --uts --fork --kill-child env "qemu=$(emulator "$arch")" bash -euc '
+		mount --make-rprivate /
+		'"$binfmt"'
+		place=$1
+		shift
+		mount -t proc proc "$place/proc"
+		mount --rbind /dev "$place/dev"
+		mount --rbind /sys "$place/sys"
+		mount -t tmpfs -o mode=1777 tmpfs "$place/dev/shm"
+		exec chroot "$place" env -i --chdir=/ "$@"
+	' root "$place" "${environment[@]}" "$@"
+}
