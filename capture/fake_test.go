@@ -188,6 +188,7 @@ func (w *fake) serve(v *fakeView) {
 				return
 			}
 		}
+		v.area.Header().SetPicture(r.Slot, 64, 48)
 		r.Reply(m, nil)
 	case w.end > 0 && n >= w.end:
 		v.waits = false

@@ -260,15 +260,15 @@ func (v *View) ask(s *session, sh *shelf, slot int, notBefore int64) (*pipeline.
 
 // filled makes a Frame of the worker's answer, if that can be true.
 func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message, notBefore int64) (*pipeline.Frame, error) {
-	i := s.hear()
+	width, height := sh.pool.Header().Picture(uint16(slot))
 	now := pipeline.Now()
 	grabbed, _, _ := s.header()
 	v.mu.Lock()
 	rising := slices.IsSorted(m.T[:]) && m.T[3] <= now
-	if m.Seq <= v.acc.seq || m.Seq > grabbed || !rising || i.Width < 1 || i.Height < 1 {
+	if m.Seq <= v.acc.seq || m.Seq > grabbed || !rising || min(width, height) < 1 || max(width, height) > maxSide {
 		last := v.acc.seq
 		v.mu.Unlock()
-		s.fail(fmt.Errorf("the capture worker answered what cannot be: seq %d after %d of %d, times %v at %d, a picture of %dx%d", m.Seq, last, grabbed, m.T, now, i.Width, i.Height))
+		s.fail(fmt.Errorf("the capture worker answered what cannot be: seq %d after %d of %d, times %v at %d, a picture of %dx%d", m.Seq, last, grabbed, m.T, now, width, height))
 		<-s.over
 		return nil, v.died(s, sh, slot, notBefore)
 	}
@@ -287,7 +287,7 @@ func (v *View) filled(s *session, sh *shelf, slot int, m *worker.Message, notBef
 		Slot:     pipeline.Slot{Pool: sh.pool.ID, Index: uint16(slot)},
 		Captured: m.T[0], RetrieveStart: m.T[1], RetrieveEnd: m.T[2], Ready: m.T[3],
 		Thinned: v.acc.newThinned, Skipped: v.acc.newSkipped,
-		Fit: v.fit(i.Width, i.Height),
+		Fit: v.fit(width, height),
 	}
 	v.acc.newThinned, v.acc.newSkipped = 0, 0
 	v.returned()

@@ -294,6 +294,7 @@ func (l *loop) answer(v *view, thinned uint32) {
 		r.Reply(m, &worker.Failure{Kind: source.FailDecode, Text: err.Error()})
 		return
 	}
+	v.area.Header().SetPicture(r.Slot, l.picture.Cols(), l.picture.Rows())
 	m.T = [4]int64{at, l.began, l.ended, pipeline.Now()}
 	r.Reply(m, nil)
 }

@@ -21,6 +21,23 @@ type Header struct {
 	Grabbed    atomic.Uint64 // seq of the last grabbed frame
 	LastGrab   atomic.Int64  // CLOCK_MONOTONIC ns of the last grab
 	Resident   atomic.Uint64 // the worker's own resident set in bytes
+
+	// pictures are the sizes of the pictures that slots were filled from. They stand
+	// here and not in a message of their own, which may be about a later picture.
+	pictures [256]atomic.Uint64
+}
+
+// SetPicture notes the size in pixels of the picture that a slot is filled from,
+// before the slot is told to be filled.
+func (h *Header) SetPicture(slot uint16, width, height int) {
+	h.pictures[slot%256].Store(uint64(uint32(width))<<32 | uint64(uint32(height)))
+}
+
+// Picture is the size in pixels of the picture that a slot was filled from, as its
+// writer says; it may say anything.
+func (h *Header) Picture(slot uint16) (width, height int) {
+	p := h.pictures[slot%256].Load()
+	return int(p >> 32), int(uint32(p))
 }
 
 // Area is a mapped pool, on either side.
