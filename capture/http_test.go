@@ -137,10 +137,10 @@ func TestHTTPHorrors(t *testing.T) {
 			cam, v, said := openCamera(t, cfg, ViewConfig{Model: "m", Recipe: square(16)})
 			a := tally{v: v}
 			until(t, "the reason", func() bool { return strings.Contains(cam.Info().LastError, c.says) })
-			events, _ := said.get()
-			if i := cam.Info(); len(events) == 0 || events[0] != EventLost {
-				t.Errorf("told %v, %+v", events, i)
-			}
+			until(t, "its event", func() bool { // told just after the reason
+				events, _ := said.get()
+				return len(events) > 0 && events[0] == EventLost
+			})
 			until(t, "a good frame", func() bool { return a.next(t, 0) == nil })
 			until(t, "online", func() bool { return cam.Info().Status == pipeline.CameraOnline })
 			a.check(t)

@@ -215,6 +215,9 @@ func TestRTSPReconnects(t *testing.T) {
 	round := func() {
 		p.cut()
 		untilStatus(t, cam, pipeline.CameraOnline, false)
+		// Away for long enough to be seen so: a port that is back before the first knock
+		// is waited for by the backoff alone.
+		time.Sleep(300 * time.Millisecond)
 		p.listen(addr)
 		w.returns(t)
 	}
