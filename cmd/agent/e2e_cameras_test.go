@@ -26,6 +26,7 @@ cameras:
     source: "testpattern:320x240@20"
     models: [objects]
     fps: 5
+    smooth: {frames: 1}  # what a test pattern is called changes from frame to frame
     rotate: 90
     mask: [[0, 0], [1, 0], [1, 0.5], [0, 0.5]]
     regions: {left: {box: [0, 0, 0.5, 1]}, right: {box: [0.5, 0, 0.5, 1]}}
