@@ -253,7 +253,7 @@ func TestWriteOff(t *testing.T) {
 	}
 	// The second worker hangs in a fill; killed it does not end.
 	go func() {
-		until(t, "a fill under way", func() bool { return v.deadline.Load() != 0 })
+		until(t, "the second worker to hang", f.hangs)
 		f.die()
 	}()
 	for range 5 {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -68,6 +69,13 @@ func (f *fakes) Start(ctx context.Context, s worker.Spec) (*worker.Process, erro
 	return p, err
 }
 
+// hangs says whether the last one hangs in a Fill.
+func (f *fakes) hangs() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.started[len(f.started)-1].hangs.Load()
+}
+
 // count is how many were started.
 func (f *fakes) count() int {
 	f.mu.Lock()
@@ -91,6 +99,7 @@ type fake struct {
 	quit  chan struct{}
 	done  chan struct{}
 	grabs bool
+	hangs atomic.Bool // in a Fill, as its script says
 
 	mu    sync.Mutex
 	views map[uint16]*fakeView
@@ -127,6 +136,7 @@ func (w *fake) Handle(_ context.Context, r *worker.Request) {
 		go w.grab()
 	case worker.Fill:
 		if w.stuck != nil {
+			w.hangs.Store(true)
 			<-w.stuck
 		}
 		w.mu.Lock()

@@ -107,6 +107,7 @@ func TestGPUAgreesWithTheCPU(t *testing.T) {
 // drivers that it has once found.
 func TestGPUWithoutVulkan(t *testing.T) {
 	const again = "EDGE_AGENT_TEST_NO_VULKAN"
+	path := testModel(t, "vww_96_int8.tflite")
 	if os.Getenv(again) == "" {
 		openGPU(t)
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGPUWithoutVulkan$", "-test.v")
@@ -116,7 +117,6 @@ func TestGPUWithoutVulkan(t *testing.T) {
 		}
 		return
 	}
-	path := testModel(t, "vww_96_int8.tflite")
 	l := openGPU(t)
 	t.Setenv("VK_ICD_FILENAMES", "/nowhere.json")
 	t.Setenv("VK_DRIVER_FILES", "/nowhere.json")
