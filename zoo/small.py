@@ -1,4 +1,4 @@
-"""Makes internal/tflfile/testdata/small.tflite: a few kilobytes with the layers that the Go tests want to meet."""
+"""Makes internal/modelfile/testdata/small.tflite: a few kilobytes with the layers that the Go tests want to meet."""
 
 import keras
 import numpy as np
@@ -7,7 +7,7 @@ from keras import layers
 from zoo import convert
 from zoo.paths import ROOT
 
-OUT = ROOT / "internal" / "tflfile" / "testdata" / "small.tflite"
+OUT = ROOT / "internal" / "modelfile" / "testdata" / "small.tflite"
 LIMIT = 12_000  # bytes
 
 

@@ -45,7 +45,7 @@ var only = []struct {
 }
 
 // standardOnly are the packages at the bottom: they import nothing else at all.
-var standardOnly = []string{"internal/pipeline", "internal/build", "internal/exit", "internal/modelfile", "internal/tflfile"}
+var standardOnly = []string{"internal/pipeline", "internal/build", "internal/exit", "internal/modelfile"}
 
 // under says whether p is root or stands below it.
 func under(p, root string) bool { return p == root || strings.HasPrefix(p, root+"/") }

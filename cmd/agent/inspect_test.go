@@ -77,9 +77,9 @@ func TestInspectBadInput(t *testing.T) {
 		{"two", []string{"a.tflite", "b.tflite"}, exit.Usage, "name one model"},
 		{"missing", []string{filepath.Join(dir, "none.tflite")}, exit.NoInput, "no such file"},
 		{"folder", []string{dir}, exit.Data, "not a regular file"},
-		{"empty", []string{file("empty.tflite", nil)}, exit.Data, "lacks the mark TFL3"},
-		{"a JPEG", []string{file("jpeg.tflite", []byte("\xff\xd8\xff\xe0 and so on"))}, exit.Data, "lacks the mark TFL3"},
-		{"half", []string{file("half.tflite", whole[:len(whole)/2])}, exit.Data, "past the file's end"},
+		{"empty", []string{file("empty.tflite", nil)}, exit.Data, "the file is empty"},
+		{"a JPEG", []string{file("jpeg.tflite", []byte("\xff\xd8\xff\xe0 and so on"))}, exit.Data, "the file is a JPEG picture"},
+		{"half", []string{file("half.tflite", whole[:len(whole)/2])}, exit.Data, "truncated or damaged"},
 		{"no room for the page", []string{inRepo(t, inspectedModel), "--html", filepath.Join(dir, "no", "such", "folder.html")}, exit.IO, "no such file"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

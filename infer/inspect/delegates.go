@@ -7,7 +7,7 @@ import (
 	"slices"
 	"strings"
 
-	"edgeagent/internal/tflfile"
+	"edgeagent/internal/modelfile"
 )
 
 // Fit is how much of a model a kind of delegate could take.
@@ -41,7 +41,7 @@ var lists = []struct {
 }
 
 // fits tells it for all.
-func fits(g *tflfile.Graph) []Fit {
+func fits(g *modelfile.Graph) []Fit {
 	all := make([]Fit, 0, len(lists))
 	for _, l := range lists {
 		takes := strings.Fields(l.ops)
@@ -67,7 +67,7 @@ func fits(g *tflfile.Graph) []Fit {
 }
 
 // eightBit says whether an operator's result is quantized to 8 bits.
-func eightBit(g *tflfile.Graph, o *tflfile.Op) bool {
+func eightBit(g *modelfile.Graph, o *modelfile.Op) bool {
 	for _, n := range o.Outputs {
 		if t := &g.Tensors[n]; len(t.Scale) == 0 || t.Type.String() != "int8" && t.Type.String() != "uint8" {
 			return false

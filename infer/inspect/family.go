@@ -5,7 +5,7 @@ package inspect
 import (
 	"fmt"
 
-	"edgeagent/internal/tflfile"
+	"edgeagent/internal/modelfile"
 )
 
 // traits are what families are told by.
@@ -20,13 +20,13 @@ type traits struct {
 	wide    int    // concatenations of four or more branches
 }
 
-func observe(r *Report, g *tflfile.Graph) *traits {
+func observe(r *Report, g *modelfile.Graph) *traits {
 	t := &traits{Report: r, counts: map[string]int{}, kernels: map[int]int{}}
 	for i := range r.Layers {
 		l := &r.Layers[i]
 		t.counts[l.Op]++
 		switch g.Ops[i].Code {
-		case tflfile.Conv:
+		case modelfile.Conv:
 			if len(l.Kernel) == 2 {
 				t.kernels[l.Kernel[0]]++
 				if l.Kernel[0] == 3 && l.Stride[0] > 1 {
@@ -40,7 +40,7 @@ func observe(r *Report, g *tflfile.Graph) *traits {
 				t.grouped++
 				t.groups = max(t.groups, l.Groups)
 			}
-		case tflfile.Concatenation:
+		case modelfile.Concatenation:
 			if len(l.After) >= 4 {
 				t.wide++
 			}
@@ -166,7 +166,7 @@ func (t *traits) depthwise(kernel int) int {
 	return n
 }
 
-func family(r *Report, g *tflfile.Graph) (name, because string) {
+func family(r *Report, g *modelfile.Graph) (name, because string) {
 	t := observe(r, g)
 	for _, f := range families {
 		if why := f.why(t); why != "" {

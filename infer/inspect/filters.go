@@ -9,7 +9,7 @@ import (
 	"image/color"
 	"math"
 
-	"edgeagent/internal/tflfile"
+	"edgeagent/internal/modelfile"
 )
 
 // A filter is drawn with pixels of this size, this far apart.
@@ -26,7 +26,7 @@ func (r *Report) Filters() (*image.RGBA, error) {
 	for i := range g.Ops {
 		o := &g.Ops[i]
 		w := weights(g, o)
-		if o.Code != tflfile.Conv || w == nil || !w.Constant {
+		if o.Code != modelfile.Conv || w == nil || !w.Constant {
 			continue
 		}
 		n, h, wd, ch := w.Shape[0], w.Shape[1], w.Shape[2], w.Shape[3]
@@ -46,7 +46,7 @@ func (r *Report) Filters() (*image.RGBA, error) {
 }
 
 // values are a constant's real numbers: scale * (stored - zero point).
-func values(t *tflfile.Tensor) ([]float64, error) {
+func values(t *modelfile.Tensor) ([]float64, error) {
 	n := t.Elements()
 	v := make([]float64, n)
 	inner := 1 // elements from one step along the axis to the next

@@ -9,7 +9,7 @@ import (
 	"fmt"
 	"math"
 
-	"edgeagent/internal/tflfile"
+	"edgeagent/internal/modelfile"
 )
 
 // Report is all that is told of a model. A parameter is a weight or bias that a
@@ -34,7 +34,7 @@ type Report struct {
 	Metadata    []string   `json:"metadata,omitempty"`
 	Problems    []string   `json:"problems,omitempty"` // what a runtime may refuse
 
-	model *tflfile.Model
+	model *modelfile.Model
 }
 
 // Tensor is an input or output.
@@ -97,9 +97,9 @@ var ErrModel = errors.New("the model cannot be taken apart")
 // maxOps is far above any network, and keeps what grows with its square in bounds.
 const maxOps = 5000
 
-// Read takes a file apart. Errors are the file's, tflfile.ErrFormat and ErrModel.
+// Read takes a file apart. Errors are the file's, modelfile.ErrFormat and ErrModel.
 func Read(path string) (*Report, error) {
-	m, err := tflfile.Read(path)
+	m, err := modelfile.Read(path)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +112,7 @@ func Read(path string) (*Report, error) {
 }
 
 // New takes a model apart.
-func New(m *tflfile.Model) (*Report, error) {
+func New(m *modelfile.Model) (*Report, error) {
 	g := &m.Graphs[0]
 	if n := len(g.Ops); n == 0 || n > maxOps {
 		return nil, fmt.Errorf("%w: its main graph has %d operators", ErrModel, n)
@@ -137,7 +137,7 @@ func New(m *tflfile.Model) (*Report, error) {
 	return r, nil
 }
 
-func ends(g *tflfile.Graph, is []int) []Tensor {
+func ends(g *modelfile.Graph, is []int) []Tensor {
 	all := make([]Tensor, 0, len(is))
 	for _, i := range is {
 		t := &g.Tensors[i]
@@ -147,7 +147,7 @@ func ends(g *tflfile.Graph, is []int) []Tensor {
 }
 
 // layer is what an operator tells by itself.
-func layer(g *tflfile.Graph, i int) Layer {
+func layer(g *modelfile.Graph, i int) Layer {
 	o := &g.Ops[i]
 	l := Layer{Index: i, Op: o.Name(), Activation: o.Options.Activation}
 	if len(o.Outputs) > 0 {
@@ -172,7 +172,7 @@ func layer(g *tflfile.Graph, i int) Layer {
 		}
 	}
 	l.MACs = macs(g, o)
-	if o.Code == tflfile.Conv {
+	if o.Code == modelfile.Conv {
 		if n := groups(g, o); n > 1 {
 			l.Groups = n
 		}
@@ -181,7 +181,7 @@ func layer(g *tflfile.Graph, i int) Layer {
 }
 
 // scale says in a word how a tensor is quantized.
-func scale(t *tflfile.Tensor) string {
+func scale(t *modelfile.Tensor) string {
 	switch n := len(t.Scale); n {
 	case 0:
 		return ""
@@ -201,7 +201,7 @@ func scale(t *tflfile.Tensor) string {
 }
 
 // input is an operator's n-th input; nil when it is left out.
-func input(g *tflfile.Graph, o *tflfile.Op, n int) *tflfile.Tensor {
+func input(g *modelfile.Graph, o *modelfile.Op, n int) *modelfile.Tensor {
 	if n >= len(o.Inputs) || o.Inputs[n] < 0 {
 		return nil
 	}
@@ -210,8 +210,8 @@ func input(g *tflfile.Graph, o *tflfile.Op, n int) *tflfile.Tensor {
 
 // weights is the tensor that an operator multiplies its input with; nil when it
 // has none of the right rank.
-func weights(g *tflfile.Graph, o *tflfile.Op) *tflfile.Tensor {
-	rank := map[tflfile.Code]int{tflfile.Conv: 4, tflfile.Depthwise: 4, tflfile.TransposedConv: 4, tflfile.FullyConnected: 2}[o.Code]
+func weights(g *modelfile.Graph, o *modelfile.Op) *modelfile.Tensor {
+	rank := map[modelfile.Code]int{modelfile.Conv: 4, modelfile.Depthwise: 4, modelfile.TransposedConv: 4, modelfile.FullyConnected: 2}[o.Code]
 	if w := input(g, o, 1); rank > 0 && w != nil && len(w.Shape) == rank {
 		return w
 	}
@@ -220,7 +220,7 @@ func weights(g *tflfile.Graph, o *tflfile.Op) *tflfile.Tensor {
 
 // groups is how many parts a convolution's channels fall into: its filters are
 // [out, height, width, in/groups].
-func groups(g *tflfile.Graph, o *tflfile.Op) int {
+func groups(g *modelfile.Graph, o *modelfile.Op) int {
 	in, w := input(g, o, 0), weights(g, o)
 	if in == nil || w == nil || len(in.Shape) != 4 || w.Shape[3] == 0 {
 		return 1
@@ -231,8 +231,8 @@ func groups(g *tflfile.Graph, o *tflfile.Op) int {
 // parameters are the operator's constants that were learnt: floats and quantized
 // numbers. Shapes, axes and the like are plain integers, single numbers belong to a
 // formula, what is padded with or concatenated is a border.
-func parameters(g *tflfile.Graph, o *tflfile.Op) []int {
-	if o.Code == tflfile.Custom || o.Code == tflfile.Concatenation || o.Name() == "PADV2" {
+func parameters(g *modelfile.Graph, o *modelfile.Op) []int {
+	if o.Code == modelfile.Custom || o.Code == modelfile.Concatenation || o.Name() == "PADV2" {
 		return nil
 	}
 	var all []int
@@ -249,25 +249,25 @@ func parameters(g *tflfile.Graph, o *tflfile.Op) []int {
 
 // macs are an operator's multiplications with their additions; 0 for those that
 // have none to speak of.
-func macs(g *tflfile.Graph, o *tflfile.Op) int64 {
+func macs(g *modelfile.Graph, o *modelfile.Op) int64 {
 	if len(o.Outputs) == 0 {
 		return 0
 	}
 	out := int64(g.Tensors[o.Outputs[0]].Elements())
 	w := weights(g, o)
 	switch {
-	case o.Code == tflfile.BatchMatMul:
+	case o.Code == modelfile.BatchMatMul:
 		if a := input(g, o, 0); a != nil && len(a.Shape) > 1 {
 			return mul(out, int64(a.Shape[len(a.Shape)-1]))
 		}
 	case w == nil:
-	case o.Code == tflfile.Conv:
+	case o.Code == modelfile.Conv:
 		return mul(out, int64(w.Shape[1]), int64(w.Shape[2]), int64(w.Shape[3]))
-	case o.Code == tflfile.Depthwise:
+	case o.Code == modelfile.Depthwise:
 		return mul(out, int64(w.Shape[1]), int64(w.Shape[2]))
-	case o.Code == tflfile.FullyConnected:
+	case o.Code == modelfile.FullyConnected:
 		return mul(out, int64(w.Shape[1]))
-	case o.Code == tflfile.TransposedConv: // every input pixel is spread over a kernel
+	case o.Code == modelfile.TransposedConv: // every input pixel is spread over a kernel
 		if in := input(g, o, 2); in != nil {
 			return mul(int64(in.Elements()), int64(w.Shape[0]), int64(w.Shape[1]), int64(w.Shape[2]))
 		}
@@ -295,7 +295,7 @@ func mul(all ...int64) int64 {
 }
 
 // sum fills in the totals and the list of operators.
-func (r *Report) sum(g *tflfile.Graph) {
+func (r *Report) sum(g *modelfile.Graph) {
 	t := &r.Totals
 	t.Layers = len(r.Layers)
 	at := map[string]int{}
@@ -303,9 +303,9 @@ func (r *Report) sum(g *tflfile.Graph) {
 		t.Parameters, t.MACs = add(t.Parameters, l.Parameters), add(t.MACs, l.MACs)
 		t.Activations = add(t.Activations, l.OutputBytes)
 		switch g.Ops[i].Code {
-		case tflfile.Conv, tflfile.Depthwise, tflfile.TransposedConv:
+		case modelfile.Conv, modelfile.Depthwise, modelfile.TransposedConv:
 			t.ConvParameters = add(t.ConvParameters, l.Parameters)
-		case tflfile.FullyConnected:
+		case modelfile.FullyConnected:
 			t.FCParameters = add(t.FCParameters, l.Parameters)
 		}
 		if l.LiveBytes > t.Peak {
@@ -330,14 +330,14 @@ func (r *Report) sum(g *tflfile.Graph) {
 }
 
 // numbers says in what kind of numbers a graph computes, by its layers with weights.
-func numbers(g *tflfile.Graph) string {
+func numbers(g *modelfile.Graph) string {
 	kinds := map[string]int{}
 	perChannel, islands := false, 0
 	for i := range g.Ops {
 		o := &g.Ops[i]
 		w := weights(g, o)
 		if w == nil {
-			if o.Code != tflfile.Dequantize && len(o.Outputs) > 0 && g.Tensors[o.Outputs[0]].Type.Float() {
+			if o.Code != modelfile.Dequantize && len(o.Outputs) > 0 && g.Tensors[o.Outputs[0]].Type.Float() {
 				islands++
 			}
 			continue

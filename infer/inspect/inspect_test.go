@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"edgeagent/internal/modelfile"
 	"edgeagent/internal/schematest"
-	"edgeagent/internal/tflfile"
 )
 
 const defaultModel = "../../models/efficientnet_lite0/efficientnet_lite0_int8.tflite"
@@ -105,7 +105,7 @@ func shared(t *testing.T) string {
 }
 
 // build makes graphs by hand.
-type build struct{ g tflfile.Graph }
+type build struct{ g modelfile.Graph }
 
 // net begins one with a picture.
 func net(shape ...int) (*build, int) {
@@ -116,7 +116,7 @@ func net(shape ...int) (*build, int) {
 }
 
 func (b *build) tensor(constant bool, shape ...int) int {
-	t := tflfile.Tensor{Type: 9, Shape: shape, Constant: constant, Scale: []float32{1}, Zero: []int64{0}, Buffer: len(b.g.Tensors) + 1}
+	t := modelfile.Tensor{Type: 9, Shape: shape, Constant: constant, Scale: []float32{1}, Zero: []int64{0}, Buffer: len(b.g.Tensors) + 1}
 	if constant {
 		t.Data = make([]byte, t.Elements())
 	}
@@ -124,8 +124,8 @@ func (b *build) tensor(constant bool, shape ...int) int {
 	return len(b.g.Tensors) - 1
 }
 
-func (b *build) op(code tflfile.Code, stride, kernel int, out []int, in ...int) int {
-	o := tflfile.Op{Code: code, Inputs: in, Options: tflfile.Options{
+func (b *build) op(code modelfile.Code, stride, kernel int, out []int, in ...int) int {
+	o := modelfile.Op{Code: code, Inputs: in, Options: modelfile.Options{
 		StrideH: stride, StrideW: stride, KernelH: kernel, KernelW: kernel, DilationH: 1, DilationW: 1,
 	}}
 	t := b.tensor(false, out...)
@@ -139,7 +139,7 @@ func (b *build) op(code tflfile.Code, stride, kernel int, out []int, in ...int) 
 func (b *build) conv(in, channels, kernel, stride, groups int) int {
 	s := b.g.Tensors[in].Shape
 	w := b.tensor(true, channels, kernel, kernel, s[3]/groups)
-	return b.op(tflfile.Conv, stride, 0, []int{1, s[1] / stride, s[2] / stride, channels}, in, w)
+	return b.op(modelfile.Conv, stride, 0, []int{1, s[1] / stride, s[2] / stride, channels}, in, w)
 }
 
 func (b *build) concat(in ...int) int {
@@ -148,16 +148,16 @@ func (b *build) concat(in ...int) int {
 	for _, t := range in {
 		ch += b.g.Tensors[t].Shape[3]
 	}
-	return b.op(tflfile.Concatenation, 1, 0, []int{1, s[1], s[2], ch}, in...)
+	return b.op(modelfile.Concatenation, 1, 0, []int{1, s[1], s[2], ch}, in...)
 }
 
-func (b *build) same(code tflfile.Code, in ...int) int {
+func (b *build) same(code modelfile.Code, in ...int) int {
 	return b.op(code, 1, 0, b.g.Tensors[in[0]].Shape, in...)
 }
 
 func (b *build) report(t *testing.T) *Report {
 	t.Helper()
-	r, err := New(&tflfile.Model{Graphs: []tflfile.Graph{b.g}})
+	r, err := New(&modelfile.Model{Graphs: []modelfile.Graph{b.g}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,8 +193,8 @@ func TestShortcuts(t *testing.T) {
 		b, x := net(1, 8, 8, 4)
 		x = b.conv(x, 4, 3, 1, 1)
 		y := b.conv(b.conv(x, 4, 3, 1, 1), 4, 3, 1, 1)
-		x = b.same(tflfile.Add, x, y)
-		b.same(tflfile.Add, b.conv(x, 8, 1, 2, 1), b.conv(b.conv(x, 8, 3, 2, 1), 8, 3, 1, 1))
+		x = b.same(modelfile.Add, x, y)
+		b.same(modelfile.Add, b.conv(x, 8, 1, 2, 1), b.conv(b.conv(x, 8, 3, 2, 1), 8, 3, 1, 1))
 		if s := b.report(t).Shortcuts; s != (Shortcuts{Identity: 1, Projection: 1}) {
 			t.Errorf("%+v", s)
 		}
@@ -225,9 +225,9 @@ func TestShortcuts(t *testing.T) {
 	t.Run("squeeze and excitation", func(t *testing.T) {
 		b, x := net(1, 8, 8, 16)
 		x = b.conv(x, 16, 3, 1, 1)
-		z := b.op(tflfile.Mean, 1, 0, []int{1, 1, 1, 16}, x)
-		z = b.same(tflfile.Logistic, b.conv(b.conv(z, 4, 1, 1, 1), 16, 1, 1, 1))
-		b.same(tflfile.Mul, x, z)
+		z := b.op(modelfile.Mean, 1, 0, []int{1, 1, 1, 16}, x)
+		z = b.same(modelfile.Logistic, b.conv(b.conv(z, 4, 1, 1, 1), 16, 1, 1, 1))
+		b.same(modelfile.Mul, x, z)
 		r := b.report(t)
 		// 2·C²/r weights, as the paper has it.
 		if got := r.Totals.Parameters - 16*16*9; got != 2*16*16/4 || r.Shortcuts != (Shortcuts{Gates: 1}) {
@@ -250,7 +250,7 @@ func TestLiveness(t *testing.T) {
 	x = b.conv(x, 2, 1, 1, 1)
 	y := b.conv(x, 4, 1, 1, 1)
 	y = b.conv(y, 2, 1, 1, 1)
-	b.same(tflfile.Add, x, y)
+	b.same(modelfile.Add, x, y)
 	var live []int64
 	r := b.report(t)
 	for _, l := range r.Layers {
@@ -398,7 +398,7 @@ func TestFilters(t *testing.T) {
 }
 
 func FuzzInspect(f *testing.F) {
-	seed, err := os.ReadFile("../../internal/tflfile/testdata/small.tflite")
+	seed, err := os.ReadFile("../../internal/modelfile/testdata/small.tflite")
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -408,7 +408,7 @@ func FuzzInspect(f *testing.F) {
 
 // try does all that inspect does with a file.
 func try(b []byte) bool {
-	m, err := tflfile.Parse(b)
+	m, err := modelfile.Parse(b)
 	if err != nil {
 		return false
 	}

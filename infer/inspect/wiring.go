@@ -6,7 +6,7 @@ package inspect
 import (
 	"slices"
 
-	"edgeagent/internal/tflfile"
+	"edgeagent/internal/modelfile"
 )
 
 // wiring is the graph by layers.
@@ -32,7 +32,7 @@ func (s set) union(o set) {
 	}
 }
 
-func newWiring(g *tflfile.Graph) *wiring {
+func newWiring(g *modelfile.Graph) *wiring {
 	w := &wiring{maker: make([]int, len(g.Tensors))}
 	for i := range w.maker {
 		w.maker[i] = constant
@@ -77,7 +77,7 @@ type Shortcuts struct {
 }
 
 // shortcuts counts them.
-func (w *wiring) shortcuts(g *tflfile.Graph) Shortcuts {
+func (w *wiring) shortcuts(g *modelfile.Graph) Shortcuts {
 	var s Shortcuts
 	for i := range g.Ops {
 		code := g.Ops[i].Code
@@ -87,11 +87,11 @@ func (w *wiring) shortcuts(g *tflfile.Graph) Shortcuts {
 		from := w.sources(g, i)
 		past := w.past(from)
 		switch {
-		case code == tflfile.Add && len(from) == 2 && past > 0:
+		case code == modelfile.Add && len(from) == 2 && past > 0:
 			s.Identity++
-		case code == tflfile.Add && len(from) == 2:
+		case code == modelfile.Add && len(from) == 2:
 			s.Projection++
-		case code == tflfile.Mul && len(from) == 2:
+		case code == modelfile.Mul && len(from) == 2:
 			s.Gates += past
 		default:
 			s.Dense += past
@@ -101,10 +101,10 @@ func (w *wiring) shortcuts(g *tflfile.Graph) Shortcuts {
 }
 
 // through says whether an operator only hands on what others made.
-func through(c tflfile.Code) bool { return c == tflfile.Concatenation || c == tflfile.Quantize }
+func through(c modelfile.Code) bool { return c == modelfile.Concatenation || c == modelfile.Quantize }
 
 // sources are the layers whose values a layer reads, through concatenations.
-func (w *wiring) sources(g *tflfile.Graph, i int) []int {
+func (w *wiring) sources(g *modelfile.Graph, i int) []int {
 	var all []int
 	seen := map[int]bool{}
 	todo := slices.Clone(w.after[i])
@@ -145,7 +145,7 @@ func (w *wiring) past(list []int) int {
 
 // liveness is, for each layer, the bytes of all activations that must exist while it
 // runs: its inputs and outputs, and what later layers still read.
-func liveness(g *tflfile.Graph) []int64 {
+func liveness(g *modelfile.Graph) []int64 {
 	first, last := make([]int, len(g.Tensors)), make([]int, len(g.Tensors))
 	for i := range first {
 		first[i], last[i] = -1, -1
@@ -192,7 +192,7 @@ func liveness(g *tflfile.Graph) []int64 {
 // Distill 2019). Sees 0: all of the input.
 type field struct{ sees, jump float64 }
 
-func receptive(g *tflfile.Graph, w *wiring) []field {
+func receptive(g *modelfile.Graph, w *wiring) []field {
 	all := make([]field, len(g.Ops))
 	for i := range g.Ops {
 		in := field{sees: 1, jump: 1}
@@ -212,15 +212,15 @@ func receptive(g *tflfile.Graph, w *wiring) []field {
 }
 
 // widen is what an operator adds to what its inputs see.
-func widen(g *tflfile.Graph, o *tflfile.Op, f field) field {
-	if o.Code == tflfile.FullyConnected || f.sees == 0 {
+func widen(g *modelfile.Graph, o *modelfile.Op, f field) field {
+	if o.Code == modelfile.FullyConnected || f.sees == 0 {
 		return field{0, f.jump}
 	}
 	k, s, d, spatial := window(g, o)
 	if !spatial {
 		return f
 	}
-	if o.Code == tflfile.TransposedConv {
+	if o.Code == modelfile.TransposedConv {
 		return field{f.sees + (float64(max(k[0], k[1]))/float64(max(s[0], s[1], 1))-1)*f.jump, f.jump / float64(max(s[0], s[1], 1))}
 	}
 	size := max((k[0]-1)*d[0], (k[1]-1)*d[1])
@@ -229,16 +229,16 @@ func widen(g *tflfile.Graph, o *tflfile.Op, f field) field {
 
 // window is an operator's kernel, stride and dilation as height, width; false for
 // those that look at single pixels.
-func window(g *tflfile.Graph, o *tflfile.Op) (k, s, d [2]int, spatial bool) {
+func window(g *modelfile.Graph, o *modelfile.Op) (k, s, d [2]int, spatial bool) {
 	s, d = [2]int{o.Options.StrideH, o.Options.StrideW}, [2]int{o.Options.DilationH, o.Options.DilationW}
 	switch o.Code {
-	case tflfile.Conv, tflfile.Depthwise, tflfile.TransposedConv:
+	case modelfile.Conv, modelfile.Depthwise, modelfile.TransposedConv:
 		if w := weights(g, o); w != nil {
 			return [2]int{w.Shape[1], w.Shape[2]}, s, d, true
 		}
-	case tflfile.AveragePool, tflfile.MaxPool:
+	case modelfile.AveragePool, modelfile.MaxPool:
 		return [2]int{o.Options.KernelH, o.Options.KernelW}, s, d, true
-	case tflfile.Mean, tflfile.ReduceMax, tflfile.Sum:
+	case modelfile.Mean, modelfile.ReduceMax, modelfile.Sum:
 		// Over height and width, as a global pool.
 		in := input(g, o, 0)
 		if in != nil && len(in.Shape) == 4 && len(o.Outputs) > 0 && g.Tensors[o.Outputs[0]].Elements() == in.Shape[0]*in.Shape[3] {

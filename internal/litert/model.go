@@ -10,7 +10,6 @@ import "C"
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -45,12 +44,8 @@ func (l *Library) Compile(path string, o Options) (*Model, error) {
 	if o.Name == "" {
 		o.Name = path
 	}
-	f, err := os.Open(path)
+	f, err := modelfile.Open(path)
 	if err != nil {
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err // the path is told already
-		}
 		return nil, &Error{Op: "compile", Path: o.Name, Err: err}
 	}
 	defer func() { _ = f.Close() }()

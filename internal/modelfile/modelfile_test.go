@@ -3,7 +3,6 @@ package modelfile
 // Model files that are cut, turned or made up never reach the native parser.
 
 import (
-	"bytes"
 	"testing"
 
 	"edgeagent/internal/litert/tiny"
@@ -12,7 +11,7 @@ import (
 func TestCheckModelAcceptsWholeFiles(t *testing.T) {
 	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 4}}
 	m := tiny.One(tiny.Relu, x, x)
-	if err := check(bytes.NewReader(m), int64(len(m))); err != nil {
+	if err := check(m); err != nil {
 		t.Error(err)
 	}
 }
@@ -22,7 +21,7 @@ func TestCheckModelSeesEveryTruncation(t *testing.T) {
 	x := tiny.Tensor{Type: tiny.Float32, Shape: []int32{1, 4}}
 	m := tiny.One(tiny.Relu, x, x)
 	for n := range m {
-		if err := check(bytes.NewReader(m[:n]), int64(n)); err == nil {
+		if err := check(m[:n]); err == nil {
 			t.Errorf("%d of %d bytes were taken for a whole model", n, len(m))
 		}
 	}
@@ -35,8 +34,7 @@ func FuzzCheckModel(f *testing.F) {
 	f.Add([]byte("\x08\x00\x00\x00TFL3"))
 	f.Add([]byte("\xff\xff\xff\xffTFL3\x00\x00\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := bytes.NewReader(b)
-		if err := check(r, int64(len(b))); err == nil && len(b) < 16 {
+		if err := check(b); err == nil && len(b) < 16 {
 			t.Errorf("%d bytes were taken for a model", len(b))
 		}
 	})

@@ -1,9 +1,6 @@
-// Package tflfile reads a .tflite file: graphs, tensors, operators and weights as
-// they stand in it, without a runtime. Every offset is checked before it is
-// followed, so that a damaged file gives an error and nothing else. The layout is
-// TFLite's FlatBuffers schema (tensorflow/compiler/mlir/lite/schema/schema.fbs,
-// schema version 3).
-package tflfile
+package modelfile
+
+// A model as it stands in its file.
 
 import (
 	"errors"
@@ -149,24 +146,17 @@ func Parse(b []byte) (*Model, error) {
 }
 
 func parse(b []byte) (*Model, error) {
-	if len(b) < 8 || string(b[4:8]) != "TFL3" {
-		return nil, errors.New("it lacks the mark TFL3")
+	f, root, err := open(b)
+	if err != nil {
+		return nil, err
 	}
-	f := &flat{b: b, left: budget(len(b))}
-	root := f.follow(0, "root")
 	m := &Model{Size: len(b), Description: f.text(root, modelDescription, "description")}
-	if v := f.uint(root, modelVersion, "version"); f.err == nil && v != 3 {
-		return nil, fmt.Errorf("its schema is version %d, not 3", v)
-	}
 	var codes []opcode
 	for _, t := range f.tables(root, modelCodes, "list of operators") {
 		code := max(f.int(t, codeNew, 0, "operator code"), int(f.byte(t, codeOld, "operator code")))
 		codes = append(codes, opcode{Code(code), f.text(t, codeCustom, "operator name"), f.int(t, codeVersion, 1, "operator version")})
 	}
-	var buffers [][]byte
-	for _, t := range f.tables(root, modelBuffers, "list of buffers") {
-		buffers = append(buffers, f.buffer(t))
-	}
+	buffers := f.buffers(root)
 	for _, t := range f.tables(root, modelMetadata, "metadata") {
 		m.Metadata = append(m.Metadata, f.text(t, metadataName, "metadata"))
 	}
@@ -174,27 +164,37 @@ func parse(b []byte) (*Model, error) {
 		m.Graphs = append(m.Graphs, f.graph(t, codes, buffers))
 	}
 	if f.err == nil && len(m.Graphs) == 0 {
-		return nil, errors.New("it holds no graph")
+		return nil, errNoGraph
 	}
 	m.Problems = f.problems
 	return m, f.err
 }
 
+// buffers are the constants' bytes, by their number.
+func (f *flat) buffers(root int) [][]byte {
+	tables := f.tables(root, modelBuffers, "list of buffers")
+	all := make([][]byte, 0, len(tables))
+	for i, t := range tables {
+		all = append(all, f.buffer(t, fmt.Sprintf("buffer %d of %d", i, len(tables))))
+	}
+	return all
+}
+
 // buffer is a constant's bytes; those of large files stand behind the flatbuffer.
-func (f *flat) buffer(t int) []byte {
-	if b := f.bytes(t, bufferData, "buffer"); b != nil {
+func (f *flat) buffer(t int, what string) []byte {
+	if b := f.bytes(t, bufferData, what); b != nil {
 		return b
 	}
-	p, q := f.field(t, bufferOffset, "buffer"), f.field(t, bufferSize, "buffer")
+	p, q := f.field(t, bufferOffset, what), f.field(t, bufferSize, what)
 	if p == 0 || q == 0 {
 		return nil
 	}
-	at, n := f.u64(p, "buffer"), f.u64(q, "buffer")
+	at, n := f.u64(p, what), f.u64(q, what)
 	if at <= 1 || n == 0 {
 		return nil
 	}
-	if at > math.MaxInt32 || n > math.MaxInt32 || !f.span(int(at), int(n), "buffer") {
-		f.fail("its buffer lies past the file's end")
+	if at > math.MaxInt || n > math.MaxInt || !f.span(int(at), int(n), what) {
+		f.past(what)
 		return nil
 	}
 	return f.b[at : at+n : at+n]

@@ -1,4 +1,4 @@
-package tflfile
+package modelfile
 
 // What is read, against files of the project, damage of every kind, and the fuzzer.
 
@@ -58,11 +58,11 @@ func TestReadRefuses(t *testing.T) {
 		name, want string
 		b          []byte
 	}{
-		{"empty", "lacks the mark", nil},
-		{"text", "lacks the mark", []byte("hello, this is no model")},
-		{"mark only", "schema is version 0", []byte("\x00\x00\x00\x00TFL3")},
-		{"half", "", whole[:len(whole)/2]},
-		{"wild root", "past the file's end", append([]byte{0xff, 0xff, 0xff, 0x7f}, whole[4:]...)},
+		{"empty", "the file is empty", nil},
+		{"text", "the file is a text", []byte("hello, this is no model")},
+		{"mark only", "schema 0, not 3", []byte("\x00\x00\x00\x00TFL3")},
+		{"half", "truncated or damaged", whole[:len(whole)/2]},
+		{"wild root", "truncated or damaged", append([]byte{0xff, 0xff, 0xff, 0x7f}, whole[4:]...)},
 	} {
 		path := filepath.Join(dir, strings.ReplaceAll(c.name, " ", "_")+".tflite")
 		if err := os.WriteFile(path, c.b, 0o600); err != nil {

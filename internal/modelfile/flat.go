@@ -1,4 +1,4 @@
-package tflfile
+package modelfile
 
 // FlatBuffers (https://flatbuffers.dev/internals/), read with every offset checked
 // before it is followed. After the first bad one all reads give zeros.
@@ -40,17 +40,22 @@ func (f *flat) fail(format string, args ...any) {
 	}
 }
 
+// past notes that a part is not in the file.
+func (f *flat) past(what string) {
+	f.fail("the file is truncated or damaged: its %s lies past its end at %d bytes", what, len(f.b))
+}
+
 // span says whether [at, at+n) lies in the file.
 func (f *flat) span(at, n int, what string) bool {
 	if f.err != nil {
 		return false
 	}
 	if at < 0 || n < 0 || at > len(f.b) || n > len(f.b)-at {
-		f.fail("its %s lies past the file's end at %d bytes", what, len(f.b))
+		f.past(what)
 		return false
 	}
 	if f.left--; f.left < 0 {
-		f.fail("it unfolds without end: more than %d parts", budget(len(f.b)))
+		f.fail("the file unfolds without end: more than %d parts", budget(len(f.b)))
 		return false
 	}
 	return true
@@ -113,8 +118,8 @@ func (f *flat) vector(table, number, width int, what string) (at, n int) {
 	}
 	v := f.follow(p, what)
 	n = f.u32(v, what)
-	if f.err == nil && n > len(f.b)/width || !f.span(v+4, n*width, what) {
-		f.fail("its %s has %d elements, more than the file can hold", what, n)
+	if n > len(f.b)/width || !f.span(v+4, n*width, what) {
+		f.past(what)
 		return 0, 0
 	}
 	return v + 4, n
@@ -124,7 +129,7 @@ func (f *flat) vector(table, number, width int, what string) (at, n int) {
 func (f *flat) tables(table, number int, what string) []int {
 	at, n := f.vector(table, number, 4, what)
 	if f.left -= n; f.left < 0 {
-		f.fail("it unfolds without end: more than %d parts", budget(len(f.b)))
+		f.fail("the file unfolds without end: more than %d parts", budget(len(f.b)))
 		return nil
 	}
 	all := make([]int, n)
@@ -136,39 +141,28 @@ func (f *flat) tables(table, number int, what string) []int {
 
 // ints is a vector of int32.
 func (f *flat) ints(table, number int, what string) []int {
-	at, n := f.vector(table, number, 4, what)
-	if n == 0 || f.left < n {
-		return nil
-	}
-	all := make([]int, n)
-	for i := range all {
-		all[i] = f.i32(at+4*i, what)
-	}
-	return all
+	return list(f, table, number, 4, what, func(at int) int { return f.i32(at, what) })
 }
 
 // floats is a vector of float32.
 func (f *flat) floats(table, number int, what string) []float32 {
-	at, n := f.vector(table, number, 4, what)
-	if n == 0 || f.left < n {
-		return nil
-	}
-	all := make([]float32, n)
-	for i := range all {
-		all[i] = math.Float32frombits(uint32(f.u32(at+4*i, what)))
-	}
-	return all
+	return list(f, table, number, 4, what, func(at int) float32 { return math.Float32frombits(uint32(f.u32(at, what))) })
 }
 
 // longs is a vector of int64.
 func (f *flat) longs(table, number int, what string) []int64 {
-	at, n := f.vector(table, number, 8, what)
+	return list(f, table, number, 8, what, func(at int) int64 { return int64(f.u64(at, what)) })
+}
+
+// list reads a vector of numbers, width bytes each.
+func list[T any](f *flat, table, number, width int, what string, read func(at int) T) []T {
+	at, n := f.vector(table, number, width, what)
 	if n == 0 || f.left < n {
 		return nil
 	}
-	all := make([]int64, n)
+	all := make([]T, n)
 	for i := range all {
-		all[i] = int64(f.u64(at+8*i, what))
+		all[i] = read(at + width*i)
 	}
 	return all
 }
@@ -185,7 +179,7 @@ func (f *flat) bytes(table, number int, what string) []byte {
 func (f *flat) text(table, number int, what string) string {
 	b := f.bytes(table, number, what)
 	if f.left -= len(b) / 16; f.left < 0 {
-		f.fail("it unfolds without end: more than %d parts", budget(len(f.b)))
+		f.fail("the file unfolds without end: more than %d parts", budget(len(f.b)))
 		return ""
 	}
 	return string(b)

@@ -1,4 +1,4 @@
-package tflfile
+package modelfile
 
 // Operators and element types by their numbers in schema.fbs.
 
