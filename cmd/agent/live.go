@@ -11,6 +11,7 @@ import (
 
 	"edgeagent/internal/pipeline"
 	"edgeagent/internal/web"
+	"edgeagent/publish"
 )
 
 // How much of the past is kept, and how often a line's results are shown.
@@ -210,6 +211,15 @@ type liveMQTT struct {
 	Topics    string `json:"topics"`
 }
 
+// stamped are states as they are published.
+func stamped[T any](c *publish.Client, all []T) []any {
+	list := make([]any, 0, len(all))
+	for _, s := range all {
+		list = append(list, c.Stamped(s))
+	}
+	return list
+}
+
 // liveSource gives the page its state; it is asked by one goroutine at a time.
 func (a *agent) liveSource() func() ([]byte, error) {
 	r := newRates()
@@ -221,14 +231,9 @@ func (a *agent) liveSource() func() ([]byte, error) {
 		if !a.opened() {
 			return json.Marshal(s)
 		}
-		s.State = a.client.Stamped(a.agentState(r))
-		for _, c := range a.cameras {
-			s.Cameras = append(s.Cameras, a.client.Stamped(a.cameraState(c)))
-		}
-		for _, m := range a.models {
-			s.Models = append(s.Models, a.client.Stamped(a.modelState(m, r)))
-			s.Delegates = append(s.Delegates, a.client.Stamped(delegateState(m)))
-		}
+		now := a.states(r)
+		s.State = a.client.Stamped(now.agent)
+		s.Cameras, s.Models, s.Delegates = stamped(a.client, now.cameras), stamped(a.client, now.models), stamped(a.client, now.delegates)
 		st := a.client.Stats()
 		s.MQTT = liveMQTT{st.Connected, st.Broker, a.broker != nil, a.cfg.MQTT.Prefix + "/" + a.cfg.Agent.ID + "/#"}
 		return json.Marshal(s)

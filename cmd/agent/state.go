@@ -49,23 +49,42 @@ func (a *agent) tellState(ctx context.Context) {
 	}
 }
 
-func (a *agent) publishStates(r *rates) {
-	for _, m := range a.models {
-		a.client.State("model/"+m.id+"/state", a.modelState(m, r))
-		ds := delegateState(m)
-		ds.Command = a.outcomes.of(publish.Target{Kind: publish.TargetDelegates, Name: m.id})
-		a.client.State("model/"+m.id+"/delegate/state", ds)
-	}
-	for _, c := range a.cameras {
-		a.client.State("camera/"+c.id+"/state", a.cameraState(c))
-	}
-	s := a.agentState(r)
-	a.client.State("state", s)
-	notify("STATUS=" + oneLine(a.statusLine(s)))
+// states are all that is retained about the agent and its parts, taken together.
+type states struct {
+	agent     publish.AgentState
+	models    []publish.ModelState
+	delegates []publish.DelegateState // of the models, in their order
+	cameras   []publish.CameraState
 }
 
-// agentState is the agent as a whole, and in a sentence each what is not well.
-func (a *agent) agentState(r *rates) publish.AgentState {
+func (a *agent) states(r *rates) *states {
+	s := &states{}
+	for _, m := range a.models {
+		s.models = append(s.models, a.modelState(m, r))
+		s.delegates = append(s.delegates, a.delegateState(m))
+	}
+	for _, c := range a.cameras {
+		s.cameras = append(s.cameras, a.cameraState(c))
+	}
+	s.agent = a.agentState(s, r)
+	return s
+}
+
+func (a *agent) publishStates(r *rates) {
+	s := a.states(r)
+	for i, m := range s.models {
+		a.client.State("model/"+m.Model+"/state", m)
+		a.client.State("model/"+m.Model+"/delegate/state", s.delegates[i])
+	}
+	for _, c := range s.cameras {
+		a.client.State("camera/"+c.Camera+"/state", c)
+	}
+	a.client.State("state", s.agent)
+	notify("STATUS=" + oneLine(a.statusLine(s.agent)))
+}
+
+// agentState sums the parts' states up, and says in a sentence each what is not well.
+func (a *agent) agentState(parts *states, r *rates) publish.AgentState {
 	s := publish.AgentState{
 		Versions: map[string]string{"agent": build.Version, "go": runtime.Version()},
 		Uptime:   time.Since(a.started).Seconds(), ClockSynced: a.clock.Synced(),
@@ -79,25 +98,25 @@ func (a *agent) agentState(r *rates) publish.AgentState {
 	if why := a.throttled.Load(); why != nil && *why != "" {
 		s.Why = append(s.Why, *why)
 	}
-	for _, m := range a.models {
-		st := a.modelState(m, r)
-		s.Models[m.id] = publish.ModelBrief{Delegate: st.Delegate, Degraded: st.Degraded}
-		for _, w := range st.Why {
-			s.Why = append(s.Why, "model "+m.id+": "+w)
+	for _, m := range parts.models {
+		s.Models[m.Model] = publish.ModelBrief{Delegate: m.Delegate, Degraded: m.Degraded}
+		for _, w := range m.Why {
+			s.Why = append(s.Why, "model "+m.Model+": "+w)
 		}
+	}
+	for _, m := range a.models {
 		if v := m.chain.State(); len(v) > 0 && v[len(v)-1].Runtime != "" {
 			s.Versions["litert"] = v[len(v)-1].Runtime
 		}
 	}
-	for _, c := range a.cameras {
-		st := a.cameraState(c)
+	for _, c := range parts.cameras {
 		var answered uint64
-		for _, v := range st.Counts {
+		for _, v := range c.Counts {
 			answered += v.Answered
 		}
-		s.Cameras[c.id] = publish.CameraBrief{Status: st.Status, FPS: r.of("camera/"+c.id, answered), Demo: st.Demo}
-		if st.Status != pipeline.CameraOnline && st.Status != pipeline.CameraDisabled {
-			s.Why = append(s.Why, "camera "+c.id+": "+string(st.Status))
+		s.Cameras[c.Camera] = publish.CameraBrief{Status: c.Status, FPS: r.of("camera/"+c.Camera, answered), Demo: c.Demo}
+		if c.Status != pipeline.CameraOnline && c.Status != pipeline.CameraDisabled {
+			s.Why = append(s.Why, "camera "+c.Camera+": "+string(c.Status))
 		}
 	}
 	if e := a.client.Stats().Disk.Error; e != "" {
@@ -157,8 +176,9 @@ func because(reason string) string {
 	return ": " + reason
 }
 
-func delegateState(m *model) publish.DelegateState {
+func (a *agent) delegateState(m *model) publish.DelegateState {
 	s := publish.DelegateState{Model: m.id, Delegates: []publish.DelegateLine{}}
+	s.Command = a.outcomes.of(publish.Target{Kind: publish.TargetDelegates, Name: m.id})
 	for _, d := range m.chain.State() {
 		if d.State == delegates.Active && s.Active == "" {
 			s.Active = d.Delegate
@@ -249,7 +269,7 @@ func (a *agent) Missing() []web.Missing {
 		}
 	}
 	for _, m := range a.models {
-		if d := delegateState(m); d.Active == "" {
+		if d := a.delegateState(m); d.Active == "" {
 			missing = append(missing, web.Missing{Part: "model", Name: m.id, Why: "no delegate answers"})
 		}
 	}
