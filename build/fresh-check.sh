@@ -13,7 +13,7 @@
 "$root/build/setup.sh" fresh
 
 goroot=$(GOTOOLCHAIN=local go env GOROOT)
-place=$(mktemp -d "${TMPDIR:-/tmp}/edge-agent-fresh.XXXXXX")
+place=$(mktemp -d)
 debian=$place/debian
 trap 'rm -rf --one-file-system "$place"' EXIT
 

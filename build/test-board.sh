@@ -18,7 +18,7 @@ fi
 shift || true
 [ $# -gt 0 ] || set -- bookworm-amd64 bookworm-arm64 trixie-arm64
 
-place=$(mktemp -d "${TMPDIR:-/tmp}/edge-agent-board.XXXXXX")
+place=$(mktemp -d)
 trap 'rm -rf --one-file-system "$place"' EXIT
 figures=()
 failed=0

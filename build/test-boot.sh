@@ -26,7 +26,7 @@ for binary in edge-agent edge-agent-capture libLiteRt.so; do
 	[ -e "bin/$binary" ] || die "no bin/$binary: run make build"
 done
 
-place=$(mktemp -d "${TMPDIR:-/tmp}/edge-agent-boot.XXXXXX")
+place=$(mktemp -d)
 group=$cgroups/edge-agent-boot-$$
 clean() {
 	rm -rf --one-file-system "$place"

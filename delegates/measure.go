@@ -13,11 +13,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
+
+	"edgeagent/internal/board"
 	"edgeagent/internal/pipeline"
 )
 
@@ -153,12 +154,8 @@ func (c *Chain) writeFigures(f *figures) {
 	if err == nil {
 		err = os.MkdirAll(c.cfg.Cache, 0o750)
 	}
-	part := c.figuresFile() + ".part"
 	if err == nil {
-		err = os.WriteFile(part, b, 0o600)
-	}
-	if err == nil {
-		err = os.Rename(part, c.figuresFile())
+		err = renameio.WriteFile(c.figuresFile(), b, 0o600)
 	}
 	if err != nil {
 		c.cfg.Log.Warn("measured figures not kept", "err", err)
@@ -175,20 +172,7 @@ func (c *Chain) key() string {
 	if st, err := c.file.Stat(); err == nil {
 		_, _ = io.Copy(h, io.NewSectionReader(c.file, 0, st.Size())) // a file that cannot be read has another key
 	}
-	_, _ = fmt.Fprintf(h, "\x00%s\x00%s\x00%d", c.version, board("/"), runtime.NumCPU()) // a hash has no errors
+	b := board.Root("/").Board()
+	_, _ = fmt.Fprintf(h, "\x00%s\x00%s\x00%s\x00%d", c.version, b.Model, b.CPU, b.Cores) // a hash has no errors
 	return hex.EncodeToString(h.Sum(nil))
-}
-
-// board names the machine: the device tree's model, else the processor's.
-func board(root string) string {
-	if b, err := os.ReadFile(filepath.Join(root, "proc/device-tree/model")); err == nil {
-		return strings.TrimRight(string(b), "\x00\n")
-	}
-	b, _ := os.ReadFile(filepath.Join(root, "proc/cpuinfo")) // without it: the machine has no name
-	for line := range strings.Lines(string(b)) {
-		if name, v, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(v)
-		}
-	}
-	return runtime.GOARCH
 }

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"edgeagent/infer"
@@ -228,20 +229,17 @@ func (o *evalOptions) pictureAt(name string) string {
 	return filepath.Join(filepath.Dir(o.data), name)
 }
 
-// writeFile writes beside and renames, so that a report is whole or not there.
+// writeFile writes a report that is whole or not there.
 func writeFile(path string, write func(io.Writer) error) error {
-	f, err := os.Create(path + ".part")
+	f, err := renameio.NewPendingFile(path, renameio.WithPermissions(0o644))
 	if err != nil {
 		return err
 	}
-	err = write(f)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
+	defer func() { _ = f.Cleanup() }() // nothing is left to do after a replacement
+	if err := write(f); err != nil {
 		return err
 	}
-	return os.Rename(path+".part", path)
+	return f.CloseAtomicallyReplace()
 }
 
 // summary is the report for a terminal.

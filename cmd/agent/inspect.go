@@ -10,9 +10,8 @@ import (
 	"image/png"
 	"io"
 	"io/fs"
-	"os"
-	"path/filepath"
 
+	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
 
 	"edgeagent/infer/inspect"
@@ -79,7 +78,7 @@ func inspectModel(o *inspectOptions, path string, out io.Writer) error {
 		if err := png.Encode(&b, img); err != nil {
 			return exit.With(exit.Internal, err)
 		}
-		if err := writeWhole(o.filters, b.Bytes()); err != nil {
+		if err := renameio.WriteFile(o.filters, b.Bytes(), 0o644); err != nil {
 			return exit.With(exit.IO, err)
 		}
 	}
@@ -88,7 +87,7 @@ func inspectModel(o *inspectOptions, path string, out io.Writer) error {
 		if err := r.HTML(&b); err != nil {
 			return exit.With(exit.Internal, err)
 		}
-		if err := writeWhole(o.html, b.Bytes()); err != nil {
+		if err := renameio.WriteFile(o.html, b.Bytes(), 0o644); err != nil {
 			return exit.With(exit.IO, err)
 		}
 	}
@@ -108,20 +107,4 @@ func inspectModel(o *inspectOptions, path string, out io.Writer) error {
 		return nil
 	}
 	return exit.With(exit.IO, r.Text(out))
-}
-
-// writeWhole writes a file that is there whole or not at all.
-func writeWhole(path string, b []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".edge-agent-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Chmod(0o644), f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name())
-	}
-	return err
 }
