@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <new>
 #include <vector>
@@ -20,7 +21,9 @@ namespace {
 
 typedef float lanes __attribute__((vector_size(16)));
 typedef unsigned int bits __attribute__((vector_size(16)));
-typedef unsigned char quad __attribute__((vector_size(4)));
+typedef unsigned short halves __attribute__((vector_size(16)));
+typedef unsigned char bytes __attribute__((vector_size(16)));
+typedef int words __attribute__((vector_size(16)));
 
 // tap is what a source pixel gives a destination pixel.
 struct tap {
@@ -53,10 +56,21 @@ bool whole(int from, int to) {
   return std::abs(scale - static_cast<int>(std::lrint(scale))) < DBL_EPSILON;
 }
 
+// widen makes floats of four bytes by two interleavings with zeros, which every
+// processor has as one step each; a conversion of the four goes through registers
+// one by one where the compiler may not assume newer steps.
+inline lanes widen(std::uint32_t four) {
+  const bytes b = reinterpret_cast<bytes>(bits{four, 0, 0, 0}), none = {};
+  const halves h = reinterpret_cast<halves>(
+      __builtin_shuffle(b, none, bytes{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23}));
+  const words w = reinterpret_cast<words>(__builtin_shuffle(h, halves{}, halves{0, 8, 1, 9, 2, 10, 3, 11}));
+  return __builtin_convertvector(w, lanes);
+}
+
 inline lanes pixel(const unsigned char *p) {
-  quad q;
-  std::memcpy(&q, p, 4);
-  return __builtin_convertvector(q, lanes);
+  std::uint32_t four;
+  std::memcpy(&four, p, 4);
+  return widen(four);
 }
 
 // edge is pixel without the byte behind it, which may not be ours.
@@ -65,59 +79,95 @@ inline lanes edge(const unsigned char *p) {
   return v;
 }
 
+// axis is taps by destination: each has the same number of them, one source pixel
+// after the other, filled up with weights of zero, which change no sum. So the loops
+// over them have no branch that a processor could guess wrongly.
+struct axis {
+  int width;                  // taps a destination pixel
+  std::vector<int> first;     // of each destination pixel, the source pixel of its first tap
+  std::vector<float> weight;  // width of them a destination pixel
+
+  axis(int from, int to) : width(0), first(to) {
+    const std::vector<tap> all = taps(from, to);
+    std::vector<int> count(to), begin(to);
+    for (const tap &t : all) width = std::max(width, ++count[t.to]);
+    weight.resize(static_cast<size_t>(width) * to);
+    int at = 0;
+    for (int d = 0; d < to; at += count[d++]) {
+      // The last ones are moved back so that none of the zeros lies past the end.
+      first[d] = std::min(all[at].from, from - width);
+      for (int i = 0; i < count[d]; i++)
+        weight[static_cast<size_t>(d) * width + (all[at + i].from - first[d])] = all[at + i].weight;
+    }
+  }
+};
+
 }  // namespace
 
 struct ea_area {
   int sw, sh, dw, dh;
-  std::vector<tap> across, down;
-  std::vector<lanes> row, sum;  // one shrunk source row; the destination row so far
+  axis across, down;
+  std::vector<lanes> rows;  // shrunk source rows: source row y is row y % down.width
+  std::vector<int> holds;   // the source row that each of them is
+  std::vector<const lanes *> from;  // those that the destination row in hand is made of
 
-  // shrink makes row of a source row.
-  void shrink(const unsigned char *s) {
-    const tap *t = across.data(), *const end = t + across.size();
-    while (t != end) {
-      const int d = t->to;
+  ea_area(int sw, int sh, int dw, int dh)
+      : sw(sw), sh(sh), dw(dw), dh(dh), across(sw, dw), down(sh, dh),
+        rows(static_cast<size_t>(down.width) * dw), holds(down.width, -1), from(down.width) {}
+
+  // shrink makes the destination pixels from..to of a shrunk row; load reads a pixel.
+  template <int width, lanes load(const unsigned char *)>
+  void shrink(lanes *row, const unsigned char *s, int from, int to) const {
+    const int n = width > 0 ? width : across.width;
+    const float *w = across.weight.data() + static_cast<size_t>(from) * n;
+    for (int d = from; d < to; d++, w += n) {
+      const unsigned char *p = s + 3 * across.first[d];
       lanes v = {0, 0, 0, 0};
-      for (; t != end && t->to == d; t++)
-        v += (t->from + 1 < sw ? pixel(s + 3 * t->from) : edge(s + 3 * t->from)) * t->weight;
+      for (int i = 0; i < n; i++) v += load(p + 3 * i) * w[i];
       row[d] = v;
     }
   }
 
-  // store rounds sum, half to even as cv::saturate_cast does, into a row of dst.
-  void store(unsigned char *d, bool swap, const unsigned char *table) const {
+  // shrunk is source row y of the picture, shrunk; made when it is not there yet.
+  template <int width>
+  const lanes *shrunk(const cv::Mat &src, int y) {
+    lanes *row = rows.data() + static_cast<size_t>(y % down.width) * dw;
+    if (holds[y % down.width] != y) {
+      holds[y % down.width] = y;
+      // Only the picture's last pixel has no byte behind it that may be read with it.
+      int whole = dw;
+      while (whole > 0 && across.first[whole - 1] + across.width >= sw) whole--;
+      shrink<width, pixel>(row, src.ptr(y), 0, whole);
+      shrink<width, edge>(row, src.ptr(y), whole, dw);
+    }
+    return row;
+  }
+
+  // mix makes a row of dst of source rows, width of them: their sums, rounded half to
+  // even as cv::saturate_cast does.
+  template <int width>
+  void mix(const float *w, unsigned char *d, bool swap, const unsigned char *table) const {
     const lanes whole = {8388608, 8388608, 8388608, 8388608};  // 2^23: above it floats have no fraction
-    const int first = swap ? 2 : 0, third = 2 - first;
-    for (const lanes &v : sum) {
+    const int n = width > 0 ? width : down.width, first = swap ? 2 : 0, third = 2 - first;
+    for (int x = 0; x < dw; x++, d += 3) {
+      lanes v = {0, 0, 0, 0};
+      for (int i = 0; i < n; i++) v += from[i][x] * w[i];
       const bits b = reinterpret_cast<bits>(v + whole);
-      unsigned char p[3];
-      p[first] = static_cast<unsigned char>(b[0]);
-      p[1] = static_cast<unsigned char>(b[1]);
-      p[third] = static_cast<unsigned char>(b[2]);
-      if (table != nullptr) {
-        p[0] = table[p[0]];
-        p[1] = table[256 + p[1]];
-        p[2] = table[512 + p[2]];
-      }
-      d[0] = p[0], d[1] = p[1], d[2] = p[2];
-      d += 3;
+      const unsigned char p = static_cast<unsigned char>(b[0]), q = static_cast<unsigned char>(b[1]), r = static_cast<unsigned char>(b[2]);
+      if (table != nullptr)
+        d[first] = table[256 * first + p], d[1] = table[256 + q], d[third] = table[256 * third + r];
+      else
+        d[first] = p, d[1] = q, d[third] = r;
     }
   }
 
+  // run is for as many taps across and down; 0: as many as there are.
+  template <int w, int h>
   void run(const cv::Mat &src, cv::Mat &dst, bool swap, const unsigned char *table) {
-    const lanes zero = {0, 0, 0, 0};
-    int shrunk = -1;  // the source row that row holds
-    for (size_t i = 0; i < down.size();) {
-      const int y = down[i].to;
-      std::fill(sum.begin(), sum.end(), zero);
-      for (; i < down.size() && down[i].to == y; i++) {
-        if (down[i].from != shrunk) {
-          shrunk = down[i].from;
-          shrink(src.ptr(shrunk));
-        }
-        for (int x = 0; x < dw; x++) sum[x] += row[x] * down[i].weight;
-      }
-      store(dst.ptr(y), swap, table);
+    std::fill(holds.begin(), holds.end(), -1);
+    for (int y = 0; y < dh; y++) {
+      for (int i = 0; i < down.width; i++) from[i] = shrunk<w>(src, down.first[y] + i);
+      mix<h>(down.weight.data() + static_cast<size_t>(y) * down.width, dst.ptr(y), swap, table);
     }
   }
 };
@@ -125,10 +175,7 @@ struct ea_area {
 ea_area *ea_area_new(int sw, int sh, int dw, int dh) {
   if (dw < 1 || dh < 1 || sw < dw || sh < dh || (whole(sw, dw) && whole(sh, dh))) return nullptr;
   try {
-    ea_area *a = new ea_area{sw, sh, dw, dh, taps(sw, dw), taps(sh, dh), {}, {}};
-    a->row.resize(dw);
-    a->sum.resize(dw);
-    return a;
+    return new ea_area(sw, sh, dw, dh);
   } catch (const std::bad_alloc &) {
     return nullptr;
   }
@@ -141,6 +188,12 @@ int ea_area_run(ea_area *a, const void *src, void *dst, int swap, const unsigned
   cv::Mat &to = *static_cast<cv::Mat *>(dst);
   if (from.type() != CV_8UC3 || to.type() != CV_8UC3 || from.cols != a->sw || from.rows != a->sh || to.cols != a->dw || to.rows != a->dh)
     return -1;
-  a->run(from, to, swap != 0, table);
+  // What most pictures need is compiled for its very number of taps.
+  if (a->across.width == 3 && a->down.width == 3)
+    a->run<3, 3>(from, to, swap != 0, table);
+  else if (a->across.width == 4 && a->down.width == 4)
+    a->run<4, 4>(from, to, swap != 0, table);
+  else
+    a->run<0, 0>(from, to, swap != 0, table);
   return 0;
 }
