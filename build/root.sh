@@ -7,13 +7,14 @@ apt_settings() {
 		grep -E '^Acquire::[A-Za-z:]*(Proxy|Verify-Peer|CaInfo|Check-Valid-Until|Check-Date) "' >"$1" || true
 }
 
-# binfmt: a script's lines that let the kernel run arm64 programs by $qemu, as long as the mount lasts, that is, in the
-# namespace of the caller.
+# binfmt: a script's lines that let the kernel run arm64 programs by $qemu, as long as anybody has binfmt_misc mounted:
+# all of this machine share it, so an entry may be there already.
 binfmt='
 	if [ -n "$qemu" ]; then
 		mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
-		name=/proc/sys/fs/binfmt_misc/edge-agent-$$
-		printf "%s" ":edge-agent-$$:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:$qemu:FOCP" >/proc/sys/fs/binfmt_misc/register
+		name=edge-agent-$(echo "$qemu" | cksum | cut -d" " -f1)
+		entry=":$name:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:$qemu:FOCP"
+		printf "%s" "$entry" >/proc/sys/fs/binfmt_misc/register || [ -e "/proc/sys/fs/binfmt_misc/$name" ]
 	fi
 '
 
@@ -24,10 +25,21 @@ emulator() {
 	fi
 }
 
+# unpack_here: a hook of mmdebstrap for a root of another architecture. The emulator would need a quarter of an hour to
+# unpack what OpenCV wants: this machine's own dpkg does it, and only the packages' scripts are emulated. It takes the
+# packages for foreign ones, hence the two kinds of --force; dpkg inside sees them as its own.
+unpack_here='
+	export APT_CONFIG=$MMDEBSTRAP_APT_CONFIG
+	apt-get -qq --yes --no-install-recommends --download-only -o DPkg::Chroot-Directory="$1" install $wanted
+	dpkg --root="$1" --force-depends --force-architecture --unpack "$1"/var/cache/apt/archives/*.deb
+	chroot "$1" dpkg --configure -a
+	chroot "$1" apt-get -qq check
+'
+
 # root_archive SUITE ARCH PACKAGE...: prints the path of a tar of a minimal Debian with these packages. It is kept in
-# build/cache/roots; an arm64 one takes a quarter of an hour, as it installs itself under emulation.
+# build/cache/roots.
 root_archive() {
-	local suite=$1 arch=$2 sum tar place status=0
+	local suite=$1 arch=$2 sum tar place status=0 how
 	shift 2
 	sum=$(printf '%s ' "$suite" "$arch" "$@" | sha256sum | cut -c1-8)
 	tar=$cache/roots/$suite-$arch-$sum.tar
@@ -36,9 +48,14 @@ root_archive() {
 		mkdir -p "$cache/roots"
 		place=$(mktemp -d)
 		apt_settings "$place/apt.conf"
-		quietly unshare --mount env "qemu=$(emulator "$arch")" bash -euc "$binfmt"'
+		if [ "$arch" = "$(this_arch)" ]; then
+			how=(--include="$(printf '%s,' ca-certificates "$@" | sed 's/,$//')")
+		else
+			how=(--customize-hook="$unpack_here")
+		fi
+		quietly unshare --mount env "qemu=$(emulator "$arch")" "wanted=ca-certificates $*" bash -euc "$binfmt"'
 			exec mmdebstrap --quiet --skip=check/qemu --variant=apt "$@"
-		' root --architectures="$arch" --aptopt="$place/apt.conf" --include="$(printf '%s,' ca-certificates "$@" | sed 's/,$//')" \
+		' root --architectures="$arch" --aptopt="$place/apt.conf" "${how[@]}" \
 			"$suite" "$tar.new.tar" "deb $(debian_mirror) $suite main" || status=1
 		rm -rf "$place"
 		if [ $status != 0 ]; then
@@ -87,3 +104,8 @@ in_root() {
 		exec chroot "$place" env -i --chdir=/ "$@"
 	' root "$place" "${environment[@]}" "$@"
 }
+
+# installed_root: what the root of an installation on Debian 12 has from the start, so that only our packages are
+# measured: what they depend on, a systemd that boots, and something that reads MQTT.
+installed_root=(libopencv-core406 libopencv-imgproc406 libopencv-imgcodecs406 libopencv-videoio406
+	systemd-sysv dbus mosquitto-clients libvulkan1)

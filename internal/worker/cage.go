@@ -7,7 +7,6 @@ package worker
 
 import (
 	"fmt"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -55,16 +54,16 @@ func (c Cage) String() string {
 	return strings.Join(on, ", ")
 }
 
-// lockIn puts on what every worker has: no new privileges, no dumps, and no system
-// calls that a worker never needs, starting programs included.
+// lockIn puts on what every worker has: no dumps, and no system calls that a worker
+// never needs, starting programs included. No new privileges it has from the thread
+// that forked it. To put that on here, in all threads, would take a signal to each,
+// which is waited for: for ever where /proc lists threads that are not ours, as
+// those of an emulator.
 func lockIn() Cage {
-	// seccomp hands no_new_privs to the other threads from the thread that has it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	var c Cage
-	nnp := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == nil
-	c.Seccomp = nnp && loadFilter(basePolicy()) == nil
-	c.NoNewPrivs = c.Seccomp || allThreadsNoNewPrivs() == nil
+	nnp, err := unix.PrctlRetInt(unix.PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)
+	c.NoNewPrivs = err == nil && nnp == 1
+	c.Seccomp = c.NoNewPrivs && loadFilter(basePolicy()) == nil
 	c.NoDump = unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}) == nil &&
 		unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) == nil
 	return c

@@ -113,8 +113,3 @@ func grant(rules []landlock.Rule, rights landlock.AccessFSSet, paths []string) [
 func pin(path string) {
 	_, _ = unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
 }
-
-// allThreadsNoNewPrivs does without seccomp what it would have done on the way.
-func allThreadsNoNewPrivs() error {
-	return ll.AllThreadsPrctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
-}

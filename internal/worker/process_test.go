@@ -3,11 +3,13 @@ package worker
 // Requests and replies of real workers, and everything that a broken one may send.
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"strings"
 	"sync"
 	"testing"
@@ -280,5 +282,20 @@ func TestLocal(t *testing.T) {
 	}
 	if p, err := Local(b.ctx(), Spec{Name: "local"}, func(*Child, *Greeting) error { return errors.New("no") }); err == nil || p != nil || !strings.Contains(err.Error(), "ended: no") {
 		t.Errorf("a main that fails: %v", err)
+	}
+}
+
+// A worker has no new privileges before it runs a line of its own.
+func TestNoNewPrivilegesFromTheStart(t *testing.T) {
+	b := newBench(t)
+	const have = "NoNewPrivs:\t1"
+	var out bytes.Buffer
+	cmd := exec.Command("cat", "/proc/self/status")
+	cmd.Stdout = &out
+	if err := b.spawner.start(cmd); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), have) {
+		t.Errorf("error %v, a child's status without %q:\n%s", err, have, out.String())
 	}
 }

@@ -45,7 +45,9 @@ func Self() (*Binary, error) { return OpenBinary("/proc/self/exe") }
 func (b *Binary) Close() error { return unix.Close(b.fd) }
 
 // Spawner forks workers from one OS thread that lives until Close, because a
-// child's parent-death signal follows the thread that forked it.
+// child's parent-death signal follows the thread that forked it. That thread has no
+// new privileges, which a child inherits: a worker is held by it from its first
+// instruction on, and need not reach threads that it has by then.
 type Spawner struct {
 	jobs chan func()
 	quit chan struct{}
@@ -58,6 +60,8 @@ func NewSpawner() *Spawner {
 	go func() {
 		defer close(s.done)
 		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		// Only a kernel older than 3.5 refuses; the worker looks, and tells.
+		_ = unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 		for {
 			select {
 			case f := <-s.jobs:
