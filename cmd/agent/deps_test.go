@@ -36,6 +36,8 @@ var only = []struct {
 	{"github.com/spf13/cobra", []string{"cmd"}},
 	{"github.com/eclipse/paho.mqtt.golang", []string{"publish"}},
 	{"github.com/mochi-mqtt/server", []string{"publish/broker"}},
+	{"charm.land", []string{"internal/watch"}},
+	{"github.com/charmbracelet", []string{"internal/watch"}},
 	{"github.com/prometheus", []string{"internal/metrics", "internal/web"}},
 	{module + "/capture/opencv", []string{"capture/opencv", "cmd/capture"}},
 	{module + "/internal/config", []string{"cmd"}},

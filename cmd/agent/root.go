@@ -30,6 +30,7 @@ this machine, and publishes the answers, with the latency of every frame, over M
   edge-agent classify cat.jpg             what is in a picture
   edge-agent init                         write a config for this board
   edge-agent validate -c config.yaml      what is wrong with a config
+  edge-agent watch                        what agents see now
   edge-agent doctor                       what is wrong with this machine`,
 		Args:          cobra.ArbitraryArgs, // told by chooseCommand, with the command that was meant
 		SilenceErrors: true,                // told by report
@@ -45,6 +46,7 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		newClassify(),
 		newEval(),
 		newInspect(),
+		newWatch(),
 		newValidate(),
 		newInit(),
 		newDoctor(),
