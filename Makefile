@@ -11,7 +11,7 @@ OPENCV ?= 406
 export GOTOOLCHAIN := auto
 
 .PHONY: test-answers help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards test-board test-zoo lint bench fresh-check arm64 amd64 deb release \
-	clip model references zoo zoo-verify completion env clean distclean go opencv setup-run setup-cross
+	clip model references zoo zoo-verify tour completion env clean distclean go opencv setup-run setup-cross
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,7 +80,13 @@ zoo: ## make a quantized network: ARCH=resnet50 [WEIGHTS=resnet50.pth] [IMAGES=f
 zoo-verify: ## hold the zoo's networks against PyTorch's (installs 7 GB)
 	@zoo/make.sh verify
 
-test-zoo: build ## make every network of the zoo and run it (half an hour, 10 GB of memory)
+tour: build ## write docs/tour.md from the networks that `make test-zoo` made
+	@for m in build/cache/zoo-models/*/; do \
+		bin/edge-agent inspect --json "$$m"*.tflite >"$$m/inspect.json" || exit; \
+	done
+	@zoo/make.sh tour
+
+test-zoo: build ## make every network of the zoo and run it (an hour, 10 GB of memory, 8 GB of disk)
 	@source build/env.sh && build/test-zoo.sh
 
 references: ## remake the reference answers that the tests compare with

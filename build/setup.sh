@@ -9,6 +9,7 @@
 #   build/setup.sh dashboards  what `make test-dashboards` needs
 #   build/setup.sh cameras  what `make test-cameras` needs (an RTSP server; 28 MB, a minute)
 #   build/setup.sh bench    what `make bench` needs
+#   build/setup.sh zoo      what `make test-zoo` needs
 #   build/setup.sh fresh    what `make fresh-check` needs
 
 . "$(dirname "$0")/lib.sh"
@@ -40,8 +41,9 @@ board) wanted=("${board[@]}") ;;
 dashboards) wanted=("${dashboards[@]}") ;;
 cameras) wanted=("${cameras[@]}") ;;
 bench) wanted=("${bench[@]}") ;;
+zoo) wanted=("${run[@]}" python3-venv chromium) ;;
 fresh) wanted=(mmdebstrap) ;;
-*) die "usage: setup.sh run|test|cross|release|board|dashboards|cameras|bench|fresh" ;;
+*) die "usage: setup.sh run|test|cross|release|board|dashboards|cameras|bench|zoo|fresh" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is not a Debian; install by hand what stands for: ${wanted[*]}"

@@ -1,7 +1,10 @@
 #!/usr/bin/env bash
-# The tests of the zoo: its Python tests, then every network made, quantized, run by classify and by the raw loop, and
-# the table of docs/zoo.md. The figures last. ARCH="lenet5 resnet18" takes only those; with `short` it is LeNet from
-# scratch and nothing else, where the zoo's Python packages are there already.
+# The tests of the zoo: its Python tests, then every network made, quantized, run by classify and by the raw loop, the
+# table of docs/zoo.md, the tour of docs/tour.md, and inspect on all of them. The figures last. ARCH="lenet5 resnet18"
+# takes only those; with `short` it is LeNet from scratch and nothing else.
+#
+#   build/test-zoo.sh [short]
+#   build/test-zoo.sh page    inspect's page in headless Chromium; PICTURES=docs draws the picture of docs/inspect.md
 
 . "$(dirname "$0")/lib.sh"
 
@@ -14,27 +17,48 @@ made() {
 	local name=$1
 	shift
 	rm -rf "${models:?}/$name"
-	nice zoo/make.sh net "$@" --out "$models/$name" 2>"$cache/zoo.log" || {
+	zoo/make.sh net "$@" --out "$models/$name" 2>"$cache/zoo.log" || {
 		tail -n 20 "$cache/zoo.log" >&2
 		return 1
 	}
 }
 
-# classified NAME: by the agent, which also checks the golden input of the manifest; and taken apart.
+# classified NAME: by the agent, which also checks the golden input of the manifest, the quantized file and its float
+# twin; and taken apart.
 classified() {
-	bin/edge-agent classify --json --top 1 --model "$models/$1/manifest.yaml" models/efficientnet_lite0/golden.png \
-		>"$models/$1/classify.json" && bin/edge-agent inspect --json "$models/$1"/*.tflite >"$models/$1/inspect.json"
+	local folder=$models/$1 manifest
+	for manifest in "$folder/manifest.yaml" "$folder"/float/manifest.yaml; do
+		[ -e "$manifest" ] || continue
+		bin/edge-agent classify --json --top 1 --model "$manifest" models/efficientnet_lite0/golden.png \
+			>"$(dirname "$manifest")/classify.json" || return
+	done
+	bin/edge-agent inspect --json "$folder"/*.tflite >"$folder/inspect.json"
 }
 
-if [ "${1:-}" = short ]; then
-	if ! cmp -s zoo/requirements.txt "$cache/venv-zoo/.lock"; then
-		echo "skipped: LeNet from scratch: the zoo's Python packages (1.3 GB) are not installed; make test-zoo does that"
-		exit 0
-	fi
-	made lenet5 lenet5 && classified lenet5
-	exit
-fi
+# raw_loop: all that were made, with one thread and two.
+raw_loop() {
+	go test -run '^$' -bench '^BenchmarkZoo$' -benchtime "${BENCHTIME:-1s}" -timeout 20m ./internal/litert >"$cache/zoo-bench.txt"
+}
 
+page() {
+	[ -z "${PICTURES:-}" ] || export EDGE_AGENT_TEST_PICTURES=1
+	go test -json -count=1 -run '^TestPageInChromium$' ./infer/inspect | "$cache/bin/testlog" -figures "$figures.page"
+}
+
+go build -o "$cache/bin/testlog" ./build/testlog
+case ${1:-all} in
+short)
+	made lenet5 lenet5 --float && classified lenet5 && BENCHTIME=100x raw_loop && zoo/make.sh table "$cache/zoo-bench.txt" lenet5
+	exit
+	;;
+page)
+	build/setup.sh zoo
+	page
+	exit
+	;;
+esac
+
+build/setup.sh zoo
 failed=()
 : >"$figures"
 python_tests() {
@@ -51,19 +75,28 @@ all="lenet5 alexnet alexnet-tv zfnet zfnet-wide vgg16 vgg19 googlenet googlenet-
 	densenet121 resnext50-32x4d se-resnet50"
 for arch in ${ARCH:-$all}; do
 	echo "== $arch"
-	made "$arch" "$arch" && classified "$arch" || failed+=("$arch")
+	made "$arch" "$arch" --float && classified "$arch" || failed+=("$arch")
 done
 if [ -z "${ARCH:-}" ]; then
 	for arch in alexnet zfnet googlenet; do # what the float island costs
 		echo "== $arch without local response normalization"
-		made "$arch-nolrn" "$arch" --lrn none && classified "$arch-nolrn" || failed+=("$arch-nolrn")
+		made "$arch-nolrn" "$arch" --lrn none --no-saved-model && classified "$arch-nolrn" || failed+=("$arch-nolrn")
 	done
 fi
 
 echo "== the raw loop"
-go test -run '^$' -bench '^BenchmarkZoo$' -benchtime "${BENCHTIME:-1s}" -timeout 20m ./internal/litert >"$cache/zoo-bench.txt" ||
-	failed+=("the raw loop")
-[ -n "${ARCH:-}" ] || zoo/make.sh table "$cache/zoo-bench.txt" >>"$figures" || failed+=("the table")
+raw_loop || failed+=("the raw loop")
+# shellcheck disable=SC2086 # one word a network
+zoo/make.sh table "$cache/zoo-bench.txt" ${ARCH:-} >>"$figures" || failed+=("the table")
+if [ -z "${ARCH:-}" ]; then
+	echo "== the tour"
+	zoo/make.sh tour >"$figures.tour" || failed+=("the tour")
+	grep -v '^tour_' "$figures.tour" || true
+	grep '^tour_' "$figures.tour" >>"$figures" || true
+fi
+echo "== inspect"
+go test -json -count=1 ./infer/inspect ./internal/modelfile | "$cache/bin/testlog" -figures "$figures.inspect" || failed+=("inspect")
+cat "$figures.inspect" >>"$figures"
 
 printf '\n== figures\n'
 cat "$figures"

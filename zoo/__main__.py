@@ -18,6 +18,7 @@ COMMANDS = {
     "net": "zoo.net",
     "verify": "zoo.verify.ours",
     "table": "zoo.table",
+    "tour": "zoo.tour",
     "study": "zoo.study",
 }
 

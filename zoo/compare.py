@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from tqdm import tqdm
 
+from zoo.convert import Saved
 from zoo.litert import Model
 
 NOISE_PICTURES = 4
@@ -66,6 +68,19 @@ def judge(f: np.ndarray, q: np.ndarray) -> Agreement:
         float_classes=len(set(f.argmax(1).tolist())),
         likeness=_likeness(f),
     )
+
+
+def same_as_saved(saved: Saved, exact: bytes, pictures: list[np.ndarray]) -> float:
+    """The largest difference between TensorFlow's answers from the SavedModel and LiteRT's from the float file,
+    over the largest answer."""
+    network = tf.saved_model.load(str(saved.folder)).signatures["serving_default"]
+    model, worst, largest = Model(exact, threads=2), 0.0, 0.0
+    for picture in pictures[:NOISE_PICTURES]:
+        x = picture[np.newaxis].astype(np.float32)
+        want = network(image=tf.constant(x))[saved.outputs[0]].numpy().reshape(-1)
+        worst = max(worst, float(np.abs(model.run(x) - want).max()))
+        largest = max(largest, float(np.abs(want).max()))
+    return worst / largest
 
 
 def _scores(

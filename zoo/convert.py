@@ -2,6 +2,8 @@
 
 import tempfile
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import keras
@@ -12,20 +14,38 @@ from tensorflow.lite.tools import flatbuffer_utils
 _Configure = Callable[[tf.lite.TFLiteConverter], None]
 
 
-def _convert(model: keras.Model, configure: _Configure) -> bytes:
-    # A model taken as Keras gives it has an open batch ([-1, h, w, c] as its shape
-    # signature), which costs a resize at run time and which the Edge TPU compiler
-    # refuses. So the batch is named in the signature of a SavedModel; the input and
-    # output get names that say something on the way.
+@dataclass(frozen=True)
+class Saved:
+    """A network as a SavedModel, from which all files are converted."""
+
+    folder: Path
+    name: str
+    outputs: list[str]  # in their order
+
+
+def save(model: keras.Model, folder: Path) -> Saved:
+    """Writes the network as a SavedModel with one signature: serving_default, from `image` to its outputs by name.
+
+    A model taken as Keras gives it has an open batch ([-1, h, w, c] as its shape
+    signature), which costs a resize at run time and which the Edge TPU compiler
+    refuses. So the batch of one is named in the signature; the input and output get
+    names that say something on the way.
+    """
     image = tf.TensorSpec([1, *model.input_shape[1:]], tf.float32, name="image")
-    with tempfile.TemporaryDirectory() as folder:
-        archive = keras.export.ExportArchive()
-        archive.track(model)
-        archive.add_endpoint("serving_default", lambda image: _named(model(image, training=False)), [image])
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder)
-        configure(converter)
-        return _ordered(converter.convert(), list(model.output) if isinstance(model.output, dict) else [])
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.add_endpoint("serving_default", lambda image: _named(model(image, training=False)), [image])
+    archive.write_out(str(folder), verbose=False)
+    return Saved(folder, model.name, list(model.output) if isinstance(model.output, dict) else [])
+
+
+def _convert(model: keras.Model | Saved, configure: _Configure) -> bytes:
+    if not isinstance(model, Saved):
+        with tempfile.TemporaryDirectory() as folder:
+            return _convert(save(model, Path(folder)), configure)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(model.folder))
+    configure(converter)
+    return _ordered(converter.convert(), model.outputs)
 
 
 def _named(outputs: tf.Tensor | dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -43,13 +63,16 @@ def _ordered(content: bytes, names: list[str]) -> bytes:
     return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 
-def to_float(model: keras.Model) -> bytes:
+def to_float(model: keras.Model | Saved) -> bytes:
     """The model as it is."""
     return _convert(model, lambda converter: None)
 
 
 def to_int8(
-    model: keras.Model, calibration: Iterable[np.ndarray], ends: Literal["uint8", "int8"] = "uint8", wide: bool = False
+    model: keras.Model | Saved,
+    calibration: Iterable[np.ndarray],
+    ends: Literal["uint8", "int8"] = "uint8",
+    wide: bool = False,
 ) -> bytes:
     """The model with int8 weights (one scale a channel) and activations, and integers at its ends.
 

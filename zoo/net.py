@@ -1,11 +1,16 @@
 """`make zoo ARCH=... [WEIGHTS=...]`: one network of the zoo as a quantized model with its manifest and a report."""
 
 import argparse
+import contextlib
 import dataclasses
+import gc
 import hashlib
 import json
 import resource
+import shutil
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -37,15 +42,16 @@ input:
   colour: $colour
   resize: crop
   crop: 0.875
+${scaling}\
 output:
   kind: $kind
-golden: # one of the pictures that did not calibrate, and the quantized network's own answer
+golden: # one of the pictures that did not calibrate, and the file's own answer
   input: golden.bin
   sha256: $golden_sha256
   top1: $top1
   score: $score
   tolerance: 0.05
-source: $weights, converted and quantized by zoo/
+source: weights $weights, converted $how by zoo/
 """)
 
 
@@ -75,23 +81,40 @@ def make(arguments: list[str]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     known = {"name": wanted.arch, "weights": made.weights, "pictures": origin, "parameters": parameters(made.model)}
     known["parameters_folded"] = facts.folded_parameters(made.model)
-    raw = fold(made.model, made.pixels)
     started = time.monotonic()
-    quantized = quantize(raw, calibration, wanted.input)
-    known |= {"convert_s": round(time.monotonic() - started, 1), "bytes": len(quantized)}
-    (out / f"{wanted.arch}.tflite").write_bytes(quantized)
-    if wanted.report:
-        exact = convert.to_float(raw)
-        del made, raw  # their weights are in the float file, and the largest have half a gigabyte
+    with _place(out / "saved_model", wanted.saved_model) as folder:
+        saved = convert.save(fold(made.model, made.pixels), folder)
+        del made, found  # the weights are in the SavedModel, and the largest have half a gigabyte
         keras.backend.clear_session()
+        gc.collect()
+        quantized = quantize(saved, calibration, wanted.input)
+        known |= {"convert_s": round(time.monotonic() - started, 1), "bytes": len(quantized)}
+        exact = convert.to_float(saved) if wanted.report or wanted.float else b""
+        if wanted.report:
+            known["saved_model_difference"] = compare.same_as_saved(saved, exact, held_out)
+    if wanted.report:
         agreed, noise = compare.agreement(exact, quantized, held_out), compare.noise(exact, quantized, held_out)
         report.write(out, known, agreed, noise, min(compare.NOISE_PICTURES, len(held_out)))
         known["agreement"] = dataclasses.asdict(agreed)
     known["float_operators"] = sorted(set(compare.float_tensors(quantized)))
-    _manifest(out, known, quantized, held_out[0], wanted)
+    _file(out, known, quantized, held_out[0], wanted)
+    shutil.rmtree(out / "float", ignore_errors=True)
+    if wanted.float:
+        _file(out / "float", known, exact, held_out[0], wanted)
     known["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     (out / "facts.json").write_text(json.dumps(known, indent=2) + "\n")
     _tell(out, known)
+
+
+@contextlib.contextmanager
+def _place(folder: Path, keep: bool) -> Iterator[Path]:
+    """An empty folder: that one, or one that goes away again."""
+    shutil.rmtree(folder, ignore_errors=True)
+    if keep:
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as other:
+        yield Path(other)
 
 
 def prepare(
@@ -113,7 +136,7 @@ def prepare(
     return Made(model, pixels, said), calibration, held_out, origin
 
 
-def quantize(raw: keras.Model, calibration: list[np.ndarray], ends: str = "uint8", wide: bool = False) -> bytes:
+def quantize(raw: keras.Model | convert.Saved, calibration: list[np.ndarray], ends: str = "uint8", wide: bool = False) -> bytes:
     """The int8 file, with a progress bar over the calibration."""
     shown = tqdm(calibration, f"calibrating {raw.name}", unit="picture", leave=False)
     return convert.to_int8(raw, shown, "int8" if ends == "int8" else "uint8", wide)
@@ -148,6 +171,12 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--labels", type=Path, metavar="FILE", help="names of the classes, one a line, for the manifest"
     )
+    parser.add_argument(
+        "--float", action="store_true", help="also the float network as a .tflite, with a manifest, in the folder float"
+    )
+    parser.add_argument(
+        "--no-saved-model", dest="saved_model", action="store_false", help="leave out TensorFlow's SavedModel"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of random weights")
     parser.add_argument(
         "--no-report", dest="report", action="store_false", help="do not compare with the float network"
@@ -169,11 +198,13 @@ def _factor(text: str) -> float:
     return number
 
 
-def _manifest(
-    out: Path, known: dict[str, object], quantized: bytes, picture: np.ndarray, wanted: argparse.Namespace
+def _file(
+    out: Path, known: dict[str, object], content: bytes, picture: np.ndarray, wanted: argparse.Namespace
 ) -> None:
-    """manifest.yaml with a golden input, and labels.txt where the classes have names."""
-    model = Model(quantized)
+    """The .tflite file, and manifest.yaml with a golden input, and labels.txt where the classes have names."""
+    out.mkdir(exist_ok=True)
+    (out / f"{known['name']}.tflite").write_bytes(content)
+    model = Model(content)
     tensor = model.table()[picture]
     (out / "golden.bin").write_bytes(tensor.tobytes())
     scores = model.run(tensor)
@@ -187,16 +218,19 @@ def _manifest(
         names = "\n".join(labels.imagenet()) + "\n"
     if names:
         (out / "labels.txt").write_text(names)
+    exact = model.input["dtype"] == np.float32
     text = MANIFEST.substitute(
         name=known["name"],
-        sha256=hashlib.sha256(quantized).hexdigest(),
+        sha256=hashlib.sha256(content).hexdigest(),
         labels="labels:\n  path: labels.txt\n" if names else "",
         colour="gray" if picture.shape[2] == 1 else "rgb",
+        scaling="  mean: [0]\n  std: [1]\n" if exact else "",
         kind="probabilities" if wanted.softmax else "logits",
         golden_sha256=hashlib.sha256(tensor.tobytes()).hexdigest(),
         top1=index,
         score=round(score, 4),
-        weights=f"weights {known['weights']}",
+        weights=known["weights"],
+        how="as they are" if exact else "and quantized",
     )
     (out / "manifest.yaml").write_text(text)
 

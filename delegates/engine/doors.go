@@ -141,7 +141,7 @@ func openCPU(o *opening) (model, error) {
 	// From here on the library reads what others made: into the cage first. The
 	// model needs no path, for it is open already.
 	o.cage(worker.Caging{})
-	m, err := lib.CompileFile(o.model, litert.Options{Threads: o.Threads, Name: o.Model, WeightCache: o.WeightCache})
+	m, err := lib.CompileFile(o.model, litert.Options{Threads: o.Threads, Name: o.Model, WeightCache: o.WeightCache, Profile: o.Profile})
 	if err != nil {
 		return nil, errors.Join(err, lib.Close())
 	}

@@ -68,6 +68,8 @@ func (h *handler) Handle(_ context.Context, r *worker.Request) {
 		h.detach(r)
 	case worker.Invoke:
 		h.invoke(r)
+	case worker.Profile:
+		h.profile(r)
 	default:
 		closeFiles(r.Files)
 		r.Fail(FailRequest, fmt.Errorf("an infer worker does not do %q", r.Type))

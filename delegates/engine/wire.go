@@ -33,9 +33,31 @@ type OpenRequest struct {
 	Precision   string            `json:"precision,omitempty"` // "fp16", "fp32" or ""
 	Threads     int               `json:"threads,omitempty"`
 	WeightCache string            `json:"weight_cache,omitempty"`
-	Cache       string            `json:"cache,omitempty"` // folder for what is compiled of the model; "" means none
-	Env         map[string]string `json:"env,omitempty"`   // variables for the delegate's libraries
+	Cache       string            `json:"cache,omitempty"`   // folder for what is compiled of the model; "" means none
+	Env         map[string]string `json:"env,omitempty"`     // variables for the delegate's libraries
+	Profile     bool              `json:"profile,omitempty"` // Profile will be asked; cpu only
 }
+
+// ProfileRequest is the body of Profile: how often the model runs on seeded random
+// input, after some runs that do not count.
+type ProfileRequest struct {
+	Runs int `json:"runs"`
+}
+
+// ProfileReply is the body of Profiled. The operators are those of one run, the same
+// in each, in the order in which they ran.
+type ProfileReply struct {
+	Runtime string     `json:"runtime"` // and its version
+	Runs    int        `json:"runs"`
+	Counted int        `json:"counted"`   // of them: the faster half, of which Ops tell
+	Invoke  int64      `json:"invoke_ns"` // median of a run
+	Names   []string   `json:"names"`
+	Ops     []Profiled `json:"ops"`
+}
+
+// Profiled is an operator: which of Names it is, its number in the file's graph (-1:
+// one that XNNPACK made of some), and the microseconds of all counted runs together.
+type Profiled [3]int64
 
 // OpenReply is the body of Opened.
 type OpenReply struct {

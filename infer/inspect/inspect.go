@@ -33,6 +33,7 @@ type Report struct {
 	OtherGraphs int        `json:"other_graphs"` // sub-graphs beside the main one, which are not taken apart
 	Metadata    []string   `json:"metadata,omitempty"`
 	Problems    []string   `json:"problems,omitempty"` // what a runtime may refuse
+	Profile     *Profile   `json:"profile,omitempty"`  // nil unless SetProfile was called
 
 	model *modelfile.Model
 }
@@ -69,6 +70,7 @@ type Layer struct {
 	Jump        float64 `json:"jump"`            // input pixels from one output pixel to the next
 	WeightScale string  `json:"weight_scale,omitempty"`
 	OutputScale string  `json:"output_scale,omitempty"`
+	TimeMS      float64 `json:"time_ms,omitempty"` // measured; with a profile only
 }
 
 // Totals are sums over all layers.

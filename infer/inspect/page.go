@@ -21,7 +21,7 @@ var pageText string
 // The page's measures, in pixels.
 const (
 	rowHeight = 24
-	barWidth  = 58  // of each of a row's three bars
+	barWidth  = 58  // of each of a row's three bars, or four
 	arcWidth  = 150 // that the widest arc takes
 	dotAt     = arcWidth + 6
 )
@@ -30,7 +30,7 @@ const (
 type row struct {
 	L                          *Layer
 	Title, Window, Shape, Sees string
-	W, M, C                    int // lengths of the bars
+	W, M, C, T                 int // lengths of the bars
 }
 
 // HTML writes the report as one page that loads nothing.
@@ -44,11 +44,12 @@ func (r *Report) HTML(w io.Writer) error {
 	if r.Family != "" {
 		looks = "Looks like " + r.Family
 	}
-	rows, most := make([]row, len(r.Layers)), [3]int64{1, 1, 1}
+	rows, most, longest := make([]row, len(r.Layers)), [3]int64{1, 1, 1}, 1e-9
 	for _, l := range r.Layers {
 		for i, n := range [3]int64{l.Parameters, l.OutputBytes, l.MACs} {
 			most[i] = max(most[i], n)
 		}
+		longest = max(longest, l.TimeMS)
 	}
 	bar := func(n, most int64) int { return int(math.Ceil(barWidth * float64(n) / float64(most))) }
 	dots := make([]int, len(r.Layers))
@@ -57,13 +58,14 @@ func (r *Report) HTML(w io.Writer) error {
 		rows[i] = row{
 			L: l, Title: l.title(), Window: l.window(), Shape: l.shape(), Sees: sees(l.Sees),
 			W: bar(l.Parameters, most[0]), M: bar(l.OutputBytes, most[1]), C: bar(l.MACs, most[2]),
+			T: int(math.Ceil(barWidth * l.TimeMS / longest)),
 		}
 		dots[i] = middle(i)
 	}
 	return page.Execute(w, map[string]any{
 		"Title": name + ": edge-agent inspect", "Name": name, "Looks": looks, "R": r, "Row": rowHeight, "Rows": rows,
 		"Width": dotAt + 8, "Height": rowHeight * len(rows), "Arcs": r.arcs(), "Dots": dots, "Dot": dotAt,
-		"Size": int64(r.FileBytes), "Filters": r.filtersURL(),
+		"Size": int64(r.FileBytes), "Filters": r.filtersURL(), "Timed": r.Profile != nil && r.Profile.ByLayer,
 	})
 }
 

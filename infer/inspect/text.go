@@ -26,11 +26,18 @@ func (r *Report) Text(w io.Writer) error {
 	}
 	b.WriteString("\n")
 	tw := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(tw, "#\tlayer\tkernel\tafter\toutput\tparameters\tMACs\tactivation\talive\tsees\tstep\tweights")
+	timed, column := r.Profile != nil && r.Profile.ByLayer, ""
+	if timed {
+		column = "\tms"
+	}
+	_, _ = fmt.Fprintln(tw, "#\tlayer\tkernel\tafter\toutput\tparameters\tMACs\tactivation\talive\tsees\tstep\tweights"+column)
 	for i := range r.Layers {
 		l := &r.Layers[i]
-		_, _ = fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Index, l.title(), l.window(), l.before(), l.shape(),
-			count(l.Parameters), count(l.MACs), Bytes(l.OutputBytes), Bytes(l.LiveBytes), sees(l.Sees), number(l.Jump), l.WeightScale)
+		if timed {
+			column = fmt.Sprintf("\t%.3f", l.TimeMS)
+		}
+		_, _ = fmt.Fprintf(tw, "%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", l.Index, l.title(), l.window(), l.before(), l.shape(),
+			count(l.Parameters), count(l.MACs), Bytes(l.OutputBytes), Bytes(l.LiveBytes), sees(l.Sees), number(l.Jump), l.WeightScale, column)
 	}
 	_ = tw.Flush()
 	t := r.Totals
@@ -53,8 +60,33 @@ func (r *Report) Text(w io.Writer) error {
 		}
 		b.WriteString("\n")
 	}
+	r.Profile.text(&b)
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// text tells where the time went; nothing of a profile that was not made.
+func (p *Profile) text(b *strings.Builder) {
+	if p == nil {
+		return
+	}
+	fmt.Fprintf(b, "\n%.3f ms a run, %.3f of them in operators (%s, %s, median of %s)\n",
+		p.RunMS, p.InOperators(), p.Runtime, plural(p.Threads, "thread"), plural(p.Runs, "run"))
+	if !p.ByLayer {
+		b.WriteString("the operators that ran could not be matched with the layers of the file\n")
+	}
+	tw := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	for _, k := range p.Kinds() {
+		_, _ = fmt.Fprintf(tw, "%s\t%d\t%.3f ms\t%.1f %%\n", k.Name, k.Count, k.MS, 100*k.MS/max(p.InOperators(), 1e-9))
+	}
+	_ = tw.Flush()
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // String is the tensor in a line.

@@ -9,6 +9,7 @@ package litert
 import (
 	"errors"
 	"fmt"
+	"time"
 )
 
 // Version is the release of LiteRT whose C API this package speaks. The API moves
@@ -32,6 +33,7 @@ type Options struct {
 	Name        string // what errors call the model; "" means its path
 	WeightCache string // file in which XNNPACK keeps its packed weights; "" means none
 	CacheKey    string // under which GPU programs are kept; of the model's content, not its name
+	Profile     bool   // Profile can be called; it costs time in each run
 	GPU         *GPU   // on a Library from OpenGPU: run on the GPU what it can, the rest on the CPU; nil: on the CPU
 }
 
@@ -39,6 +41,13 @@ type Options struct {
 type GPU struct {
 	FP16  bool   // in half precision, where it can; false: in single precision, always
 	Cache string // folder for compiled programs, if the accelerator keeps any; "" means none
+}
+
+// Event is an operator that ran, or one that a delegate made of operators.
+type Event struct {
+	Name string        // of an operator as in the schema ("SOFTMAX"), of XNNPACK's in its words ("Convolution (NHWC, QC8) IGEMM")
+	Node int           // the operator's number in the file's graph; -1: one of XNNPACK's, which does not tell
+	Took time.Duration // in whole microseconds
 }
 
 // The kinds of failure, to be told apart with errors.Is. A file that cannot be

@@ -29,7 +29,7 @@ type Model struct {
 
 	inputs, outputs []tensor
 	bindings        map[*Binding]struct{}
-	gpu             bool
+	gpu, profiled   bool
 }
 
 // tensor is one end of the model, in Go's words and in C's.
@@ -73,7 +73,7 @@ func (l *Library) CompileFile(f *os.File, o Options) (*Model, error) {
 	if err != nil {
 		return fail(err)
 	}
-	m := &Model{l: l, name: o.Name, bindings: map[*Binding]struct{}{}, gpu: o.GPU != nil}
+	m := &Model{l: l, name: o.Name, bindings: map[*Binding]struct{}{}, gpu: o.GPU != nil, profiled: o.Profile}
 	l.models++
 	if err := m.compile(f.Fd(), size, cpu, gpu); err != nil {
 		_ = m.Close()
@@ -96,7 +96,12 @@ func (m *Model) compile(fd uintptr, size int64, cpu, gpu string) error {
 		cgpu = C.CString(gpu)
 		defer C.free(unsafe.Pointer(cgpu))
 	}
-	if s := C.lrt_create_options(l.c, accelerators, ccpu, cgpu, &m.options); s != 0 {
+	runtime := (*C.char)(nil)
+	if m.profiled {
+		runtime = C.CString("enable_profiling = true\n")
+		defer C.free(unsafe.Pointer(runtime))
+	}
+	if s := C.lrt_create_options(l.c, accelerators, ccpu, cgpu, runtime, &m.options); s != 0 {
 		return m.fail("compile", s, ErrLibrary)
 	}
 	if s := C.lrt_create_compiled_model(l.c, l.env, m.model, m.options, &m.compiled); s != 0 {

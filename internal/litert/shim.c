@@ -47,7 +47,13 @@
   F(int, CreateTensorBufferFromHostMemory,                                                 \
     (const lrt_tensor_type *, void *, size_t, void (*)(void *), void **))                  \
   F(void, DestroyTensorBuffer, (void *))                                                   \
-  F(int, RunCompiledModel, (void *, size_t, size_t, void **, size_t, void **))
+  F(int, RunCompiledModel, (void *, size_t, size_t, void **, size_t, void **))             \
+  F(int, CompiledModelGetProfiler, (void *, void **))                                      \
+  F(int, ResetProfiler, (void *))                                                          \
+  F(int, StartProfiler, (void *))                                                          \
+  F(int, StopProfiler, (void *))                                                           \
+  F(int, GetNumProfilerEvents, (void *, int *))                                            \
+  F(int, GetProfilerEvents, (void *, int, lrt_event *))
 
 struct lrt_library {
 #define MEMBER(result, name, args) result(*name) args;
@@ -310,12 +316,13 @@ static int add_opaque(lrt_library *l, void *options, const char *identifier, con
   return CALL(l->AddOpaqueOptions(options, opaque)); // takes it over
 }
 
-int lrt_create_options(lrt_library *l, int accelerators, const char *xnnpack, const char *gpu, void **options) {
+int lrt_create_options(lrt_library *l, int accelerators, const char *xnnpack, const char *gpu, const char *runtime, void **options) {
   void *o = NULL;
   int s = CALL(l->CreateOptions(&o));
   if (s == 0) s = CALL(l->SetOptionsHardwareAccelerators(o, accelerators));
   if (s == 0) s = add_opaque(l, o, "xnnpack", xnnpack);
   if (s == 0 && gpu) s = add_opaque(l, o, "gpu_options", gpu);
+  if (s == 0 && runtime) s = add_opaque(l, o, "runtime_options_string", runtime);
   if (s != 0) {
     if (o) l->DestroyOptions(o);
     return s;
@@ -374,4 +381,17 @@ void lrt_destroy_buffer(lrt_library *l, void *buffer) { l->DestroyTensorBuffer(b
 
 int lrt_run(lrt_library *l, void *compiled, size_t n_in, void **in, size_t n_out, void **out) {
   return CALL(l->RunCompiledModel(compiled, 0, n_in, in, n_out, out));
+}
+
+int lrt_profiler_of(lrt_library *l, void *compiled, void **profiler) {
+  return CALL(l->CompiledModelGetProfiler(compiled, profiler));
+}
+int lrt_start_profiler(lrt_library *l, void *profiler) {
+  int s = CALL(l->ResetProfiler(profiler));
+  return s ? s : CALL(l->StartProfiler(profiler));
+}
+int lrt_stop_profiler(lrt_library *l, void *profiler) { return CALL(l->StopProfiler(profiler)); }
+int lrt_num_events(lrt_library *l, void *profiler, int *n) { return CALL(l->GetNumProfilerEvents(profiler, n)); }
+int lrt_get_events(lrt_library *l, void *profiler, int n, lrt_event *events) {
+  return CALL(l->GetProfilerEvents(profiler, n, events));
 }

@@ -95,8 +95,9 @@ bool lrt_can_load(const char *path, char *error, size_t error_size);
 bool lrt_has_gpu(lrt_library *l, void *env);
 
 // lrt_create_options makes compile options for these accelerators. The texts are the
-// TOML of XNNPACK's options and of the GPU's; gpu may be NULL.
-int lrt_create_options(lrt_library *l, int accelerators, const char *xnnpack, const char *gpu, void **options);
+// TOML of XNNPACK's options, of the GPU's and of the runtime's own; the last two may
+// be NULL.
+int lrt_create_options(lrt_library *l, int accelerators, const char *xnnpack, const char *gpu, const char *runtime, void **options);
 void lrt_destroy_options(lrt_library *l, void *options);
 
 int lrt_create_compiled_model(lrt_library *l, void *env, void *model, void *options, void **compiled);
@@ -127,5 +128,29 @@ int lrt_create_buffer(lrt_library *l, const lrt_tensor_type *type, void *memory,
 void lrt_destroy_buffer(lrt_library *l, void *buffer);
 
 int lrt_run(lrt_library *l, void *compiled, size_t n_in, void **in, size_t n_out, void **out);
+
+// lrt_event is LiteRT's ProfiledEventData: times in microseconds, what memory was in
+// use before and after, and by type what metadata means.
+typedef struct {
+  const char *tag; // the profiler's, until it is reset
+  int32_t type;
+  uint64_t start, elapsed;
+  int64_t memory[6];
+  uint64_t metadata[2]; // an operator's: its index in the graph
+  int32_t source;
+} lrt_event;
+
+_Static_assert(sizeof(lrt_event) == 104, "ProfiledEventData");
+
+// The types of events that are operators: of the interpreter, and of a delegate.
+enum { LRT_OPERATOR = 1 << 1, LRT_DELEGATE_OPERATOR = 1 << 2, LRT_DELEGATE_PROFILED = 1 << 3 };
+
+// lrt_profiler_of gives the profiler of a model that was compiled with one, else
+// NULL. It notes events between start and stop, of the runs since it was reset.
+int lrt_profiler_of(lrt_library *l, void *compiled, void **profiler);
+int lrt_start_profiler(lrt_library *l, void *profiler);
+int lrt_stop_profiler(lrt_library *l, void *profiler);
+int lrt_num_events(lrt_library *l, void *profiler, int *n);
+int lrt_get_events(lrt_library *l, void *profiler, int n, lrt_event *events);
 
 #endif

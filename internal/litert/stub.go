@@ -63,6 +63,11 @@ func (*Model) Bind(_, _ [][]byte) (*Binding, error) {
 // Run fails with ErrUnsupported.
 func (*Model) Run(*Binding) error { return fmt.Errorf("run: %w", ErrUnsupported) }
 
+// Profile fails with ErrUnsupported.
+func (*Model) Profile(*Binding) ([]Event, error) {
+	return nil, fmt.Errorf("profile: %w", ErrUnsupported)
+}
+
 // Close does nothing.
 func (*Model) Close() error { return nil }
 

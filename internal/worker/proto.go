@@ -46,10 +46,12 @@ const (
 	Bye               // D→W: end cleanly
 	Snap              // D→W (capture): View = the blob's, T[1] deadline; body by kind: encode a picture into it
 	Snapped           // W→D: View, Seq, N = bytes, T[0] = captured
+	Profile           // D→W (infer): body by kind: run the model some times and tell what took how long
+	Profiled          // W→D: body by kind
 	messageTypes      // their number
 )
 
-var typeNames = [...]string{"", "hello", "open", "opened", "attach", "attached", "detach", "fill", "filled", "empty", "invoke", "invoked", "failed", "info", "bye", "snap", "snapped"}
+var typeNames = [...]string{"", "hello", "open", "opened", "attach", "attached", "detach", "fill", "filled", "empty", "invoke", "invoked", "failed", "info", "bye", "snap", "snapped", "profile", "profiled"}
 
 // String names the type for logs.
 func (t Type) String() string {
@@ -74,6 +76,8 @@ func (t Type) answeredBy(reply Type) bool {
 		return reply == Snapped || reply == Empty || reply == Failed
 	case Invoke:
 		return reply == Invoked || reply == Failed
+	case Profile:
+		return reply == Profiled || reply == Failed
 	}
 	return false
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from zoo import compare, convert, net, pictures
@@ -97,14 +98,24 @@ class Files(unittest.TestCase):
 class Command(unittest.TestCase):
     def test_lenet_from_scratch(self) -> None:
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            net.make(["lenet5", "--out", folder])
+            net.make(["lenet5", "--out", folder, "--float"])
             made = sorted(p.name for p in Path(folder).iterdir())
             known = json.loads(Path(folder, "facts.json").read_text())
             tensor = np.frombuffer(Path(folder, "golden.bin").read_bytes(), np.uint8).reshape(32, 32, 1)
             self.assertEqual(Model(Path(folder, "lenet5.tflite")).run(tensor).shape, (10,))
+            # Its twins: the float file and TensorFlow's own, which give the same answers.
+            exact = Model(Path(folder, "float", "lenet5.tflite")).run(tensor.astype(np.float32))
+            network = tf.saved_model.load(str(Path(folder, "saved_model"))).signatures["serving_default"]
+            want = network(image=tf.constant(tensor[np.newaxis].astype(np.float32)))["logits"].numpy()[0]
+            self.assertLess(np.abs(exact - want).max(), 1e-4 * np.abs(want).max())
+            net.make(["lenet5", "--out", folder, "--no-saved-model", "--no-report"])
+            left = [p.name for p in Path(folder).iterdir() if p.is_dir()]
+        self.assertEqual(left, [], "twins of an earlier run")
         self.assertEqual(
-            made, ["facts.json", "golden.bin", "lenet5.tflite", "manifest.yaml", "report.md", "report.png"]
+            made,
+            ["facts.json", "float", "golden.bin", "lenet5.tflite", "manifest.yaml", "report.md", "report.png", "saved_model"],
         )
+        self.assertLess(known["saved_model_difference"], 1e-4)
         self.assertEqual((known["parameters"], known["parameters_folded"]), (61_706, 61_706))
         self.assertEqual(known["float_operators"], [])
 
