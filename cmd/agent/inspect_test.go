@@ -93,3 +93,56 @@ func TestInspectBadInput(t *testing.T) {
 		})
 	}
 }
+
+// TestInspectProfile: measured times of the default model, by layer, that add up to
+// no more than a run; and what is said when there can be none.
+func TestInspectProfile(t *testing.T) {
+	o := tool(t, "inspect", "--profile", "--threads", "1", "--runs", "20", "--json", inRepo(t, inspectedModel))
+	if o.code != 0 {
+		t.Fatalf("exit %d: %s", o.code, o.stderr)
+	}
+	var r struct {
+		Layers []struct {
+			Op   string  `json:"op"`
+			MACs int64   `json:"macs"`
+			Time float64 `json:"time_ms"`
+		}
+		Profile struct {
+			Runtime string  `json:"runtime"`
+			RunMS   float64 `json:"run_ms"`
+			ByLayer bool    `json:"by_layer"`
+			Runs    int     `json:"runs"`
+		}
+	}
+	if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {
+		t.Fatal(err)
+	}
+	sum, timed := 0.0, 0
+	for _, l := range r.Layers {
+		sum += l.Time
+		if l.MACs > 0 && l.Time > 0 {
+			timed++
+		}
+	}
+	if p := r.Profile; !p.ByLayer || p.Runs != 20 || !strings.HasPrefix(p.Runtime, "LiteRT 2.") || sum <= 0 || sum > p.RunMS {
+		t.Errorf("%+v, the layers take %.3f ms", p, sum)
+	}
+	if timed < 45 { // of 49 convolutions and one fully connected layer; the smallest may take less than a microsecond
+		t.Errorf("%d layers with weights have a time", timed)
+	}
+	t.Logf("figure: inspect_profile_in_operators_percent: %.1f", 100*sum/r.Profile.RunMS)
+	for _, c := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--profile", "--runs", "0"}, exit.Usage, "--runs is 0"},
+		{[]string{"--profile", "--threads", "0"}, exit.Usage, "--threads is 0"},
+		{[]string{"--threads", "2"}, exit.Usage, "--threads is of --profile"},
+		{[]string{"--profile", "--runtime", "/nowhere.so"}, exit.Unavailable, "was not found at /nowhere.so"},
+	} {
+		if o := tool(t, append([]string{"inspect", inRepo(t, inspectedModel)}, c.args...)...); o.code != c.code || !strings.Contains(o.stderr, c.want) {
+			t.Errorf("%v: exit %d: %s", c.args, o.code, o.stderr)
+		}
+	}
+}

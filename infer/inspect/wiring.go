@@ -206,10 +206,14 @@ func receptive(g *modelfile.Graph, w *wiring) []field {
 			}
 			in.jump = max(in.jump, f.jump)
 		}
-		all[i] = widen(g, &g.Ops[i], in)
+		f := widen(g, &g.Ops[i], in)
+		all[i] = field{bounded(f.sees), bounded(f.jump)}
 	}
 	return all
 }
+
+// bounded keeps what a damaged file makes of strides a number.
+func bounded(x float64) float64 { return max(-1e15, min(1e15, x)) }
 
 // widen is what an operator adds to what its inputs see.
 func widen(g *modelfile.Graph, o *modelfile.Op, f field) field {

@@ -7,6 +7,7 @@ package litert
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -262,4 +263,40 @@ func count(t *testing.T, dir string) int {
 		t.Fatal(err)
 	}
 	return len(es)
+}
+
+// TestProfile: the operators of a run by name and place, and none without a profiler.
+func TestProfile(t *testing.T) {
+	l := openLibrary(t)
+	for _, profiled := range []bool{true, false} {
+		m, err := l.Compile("../modelfile/testdata/small.tflite", Options{Threads: 1, Profile: profiled})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = m.Close() }()
+		b, err := m.Bind(buffers(t, m.Inputs()), buffers(t, m.Outputs()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 { // each run by itself
+			events, err := m.Profile(b)
+			if !profiled {
+				if !errors.Is(err, ErrInvoke) {
+					t.Errorf("without a profiler: %v", err)
+				}
+				continue
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			names := map[string]int{}
+			for _, e := range events {
+				names[e.Name] = e.Node
+			}
+			// The ends are the interpreter's, the convolutions are XNNPACK's.
+			if names["SOFTMAX"] != 8 || names["Convolution (NHWC, QC8) IGEMM"] != -1 || len(events) < 10 || len(events) > 14 {
+				t.Errorf("%+v", events)
+			}
+		}
+	}
 }

@@ -264,6 +264,13 @@ func (f *flat) tensor(at int, buffers [][]byte) Tensor {
 		q := f.follow(p, "quantization")
 		t.Scale, t.Zero = f.floats(q, quantScale, "scales"), f.longs(q, quantZero, "zero points")
 		t.Axis = f.int(q, quantAxis, 0, "quantization")
+		for _, scale := range t.Scale {
+			if x := float64(scale); math.IsNaN(x) || math.IsInf(x, 0) {
+				f.doubt("tensor %q is quantized with the scale %v", clip(t.Name), scale)
+				t.Scale, t.Zero = nil, nil
+				break
+			}
+		}
 		if t.Axis < 0 || t.Axis >= max(len(t.Shape), 1) {
 			f.doubt("tensor %q is quantized along axis %d of %d", clip(t.Name), t.Axis, len(t.Shape))
 			t.Axis = 0
