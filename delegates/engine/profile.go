@@ -73,7 +73,7 @@ func profile(m liteRTModel, runs int) (*ProfileReply, error) {
 	reply, all := &ProfileReply{Runtime: "LiteRT " + litert.Version, Runs: runs}, make([]timedRun, 0, runs)
 	for i := range warmUp + runs {
 		start := pipeline.Now()
-		events, err := m.Model.Profile(b)
+		events, err := m.Profile(b)
 		if err != nil {
 			return nil, err
 		}
