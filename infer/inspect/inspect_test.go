@@ -375,7 +375,7 @@ func TestPageInChromium(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--user-data-dir="+dir,
-		"--window-size=1240,1000", "--screenshot="+shot, "file://"+page)
+		"--window-size=1540,1000", "--screenshot="+shot, "file://"+page)
 	if out, failed := cmd.CombinedOutput(); failed != nil {
 		t.Fatalf("%v: %s", failed, out)
 	}
