@@ -45,6 +45,7 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		newRun(),
 		newClassify(),
 		newEval(),
+		newModel(),
 		newInspect(),
 		newWatch(),
 		newValidate(),

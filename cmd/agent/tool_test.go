@@ -38,15 +38,21 @@ func command(t testing.TB, args ...string) *exec.Cmd {
 // finish runs cmd to its end, which must come soon and without a stack trace.
 func finish(t testing.TB, cmd *exec.Cmd) outcome {
 	t.Helper()
+	return finishWithin(t, cmd, tooLong)
+}
+
+// finishWithin is finish for what takes long.
+func finishWithin(t testing.TB, cmd *exec.Cmd, limit time.Duration) outcome {
+	t.Helper()
 	var out, errw bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errw
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	hung := time.AfterFunc(tooLong, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) })
+	hung := time.AfterFunc(limit, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) })
 	err := cmd.Wait()
 	if !hung.Stop() {
-		t.Errorf("%v did not end within %v", cmd.Args[1:], tooLong)
+		t.Errorf("%v did not end within %v", cmd.Args[1:], limit)
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		t.Errorf("%v left a process that holds its stderr", cmd.Args[1:])
