@@ -85,7 +85,7 @@ func (w *workshop) lookAtSome(ctx context.Context, bin *worker.Binary, files []s
 	defer closeWithin(cam.Close)
 	for i, v := range cam.Views() {
 		pool := v.Pool()
-		if err := lookers[i].engine.AddPool(ctx, pool); err != nil {
+		if err = lookers[i].engine.AddPool(ctx, pool); err != nil {
 			return exit.With(exit.Internal, err)
 		}
 		defer lookers[i].engine.RemovePool(pool)
