@@ -86,7 +86,7 @@ tour: build ## write docs/tour.md from the networks that `make test-zoo` made
 	done
 	@zoo/make.sh tour
 
-test-zoo: build ## make every network of the zoo and run it (an hour, 10 GB of memory, 8 GB of disk)
+test-zoo: build ## make every network of the zoo and run it (an hour, 10 GB of memory, 8 GB of disk; CONTINUE=1 goes on)
 	@source build/env.sh && build/test-zoo.sh
 
 references: ## remake the reference answers that the tests compare with

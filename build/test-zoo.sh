@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The tests of the zoo: its Python tests, then every network made, quantized, run by classify and by the raw loop, the
 # table of docs/zoo.md, the tour of docs/tour.md, and inspect on all of them. The figures last. ARCH="lenet5 resnet18"
-# takes only those; with `short` it is LeNet from scratch and nothing else.
+# takes only those; CONTINUE=1 goes on where an earlier run was stopped, and keeps what has been made of the same sources;
+# with `short` it is LeNet from scratch and nothing else.
 #
 #   build/test-zoo.sh [short]
 #   build/test-zoo.sh page    inspect's page in headless Chromium; PICTURES=docs draws the picture of docs/inspect.md
@@ -12,15 +13,29 @@ cd "$root"
 models=$cache/zoo-models
 figures=$cache/figures.zoo
 
+# sources OPTION...: a sum of all that a network is made of.
+sources() {
+	{
+		echo "$*"
+		cat zoo/nets/*.py zoo/requirements.txt zoo/{compare,convert,facts,fold,litert,net,pictures,preprocess,random_weights,report}.py
+	} | sha256sum
+}
+
 # made NAME ARCH OPTION...: one network in a process of its own, so that its peak of memory is its own.
 made() {
-	local name=$1
+	local name=$1 sum
 	shift
+	sum=$(sources "$@")
+	if [ -n "${CONTINUE:-}" ] && [ "$(cat "$models/$name/.sources" 2>/dev/null)" = "$sum" ]; then
+		echo "kept, as it was made of the same sources"
+		return 0
+	fi
 	rm -rf "${models:?}/$name"
 	zoo/make.sh net "$@" --out "$models/$name" 2>"$cache/zoo.log" || {
 		tail -n 20 "$cache/zoo.log" >&2
 		return 1
 	}
+	echo "$sum" >"$models/$name/.sources"
 }
 
 # classified NAME: by the agent, which also checks the golden input of the manifest, the quantized file and its float
