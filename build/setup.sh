@@ -16,7 +16,7 @@
 
 opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
 run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
-test=("${run[@]}" mosquitto brotli libvulkan1 systemd procps tmux)
+test=("${run[@]}" mosquitto brotli libvulkan1 systemd procps tmux python3-venv)
 cross=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates)
 bench=("${run[@]}" mosquitto python3-venv)
 if [ "$(this_arch)" = amd64 ]; then

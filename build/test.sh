@@ -90,5 +90,5 @@ for binary in edge-agent edge-agent-capture; do
 	echo "size_${binary//-/_}_bytes: $(stat -c %s "bin/$binary")" >>"$figures"
 done
 echo "time_total_s: $((SECONDS - started))" >>"$figures"
-cat "$figures".{race,plain,boundary} "$figures" 2>/dev/null || true
+cat "$figures".{race,plain,boundary,zoo} "$figures" 2>/dev/null || true
 [ ${#failed[@]} -eq 0 ] || die "'make test' failed at: ${failed[*]}"
