@@ -146,3 +146,25 @@ func TestInspectProfile(t *testing.T) {
 		}
 	}
 }
+
+// TestInspectProfileOfOtherModels: the times of every model of the test data that can
+// run find their layers; one that cannot is refused in a line.
+func TestInspectProfileOfOtherModels(t *testing.T) {
+	for _, name := range []string{
+		"detect", "deeplabv3_mnv2_dm05_pascal_quant", "mobilenet_v1_0.25_128_quant", "mobilenet_v1_0.5_160_quant",
+		"mobilenet_v1_0.75_192_quant", "mobilenet_v2_1.0_224_quant", "pretrainedResnet_quant", "vww_96_int8",
+	} {
+		o := tool(t, "inspect", "--profile", "--threads", "1", "--runs", "2", "--json", sharedData(t, "models/"+name+".tflite"))
+		if o.code != 0 || !strings.Contains(o.stdout, `"by_layer":true`) {
+			t.Errorf("%s: exit %d, not by layer: %s", name, o.code, o.stderr)
+		}
+	}
+	for name, want := range map[string]string{
+		"person_detect": "not a usable model", "model_invoking_error": "fake-op-double", "mobilenet_v1_0.25_128_quant_edgetpu": "Edge TPU",
+	} {
+		o := tool(t, "inspect", "--profile", sharedData(t, "models/"+name+".tflite"))
+		if o.code != exit.Data || !strings.Contains(o.stderr, want) || strings.Count(o.stderr, "\n") != 1 {
+			t.Errorf("%s: exit %d: %s", name, o.code, o.stderr)
+		}
+	}
+}

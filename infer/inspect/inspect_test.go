@@ -253,6 +253,22 @@ func TestShortcuts(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+	t.Run("dense, normalized first", func(t *testing.T) {
+		const layers = 3
+		b, x := net(1, 8, 8, 4)
+		x = b.conv(x, 4, 3, 1, 1)
+		scale := func(x int) int { // normalization that is part of no convolution
+			c := b.tensor(true, b.g.Tensors[x].Shape[3])
+			return b.same(modelfile.Add, b.same(modelfile.Mul, x, c), c)
+		}
+		for range layers {
+			x = b.concat(x, b.conv(scale(x), 2, 3, 1, 1))
+		}
+		b.conv(scale(x), 4, 1, 1, 1)
+		if s := b.report(t).Shortcuts; s != (Shortcuts{Dense: layers * (layers + 1) / 2}) {
+			t.Errorf("%+v", s)
+		}
+	})
 	t.Run("branches are none", func(t *testing.T) {
 		b, x := net(1, 8, 8, 4)
 		x = b.conv(x, 4, 3, 1, 1)

@@ -86,12 +86,14 @@ func (w *wiring) shortcuts(g *modelfile.Graph) Shortcuts {
 		}
 		from := w.sources(g, i)
 		past := w.past(from)
+		// Of two layers, not of a concatenation and constants, as normalization is.
+		two := len(w.after[i]) == 2 && len(from) == 2
 		switch {
-		case code == modelfile.Add && len(from) == 2 && past > 0:
+		case code == modelfile.Add && two && past > 0:
 			s.Identity++
-		case code == modelfile.Add && len(from) == 2:
+		case code == modelfile.Add && two:
 			s.Projection++
-		case code == modelfile.Mul && len(from) == 2:
+		case code == modelfile.Mul && two:
 			s.Gates += past
 		default:
 			s.Dense += past
