@@ -414,6 +414,13 @@ func BenchmarkBoxes(b *testing.B) {
 		classes, scores = append(classes, float32(i)), append(scores, 0.9-0.05*float32(i))
 	}
 	b.Run("ssd-10", bench(Spec{}, pipeline.Recipe{Width: 300, Height: 300}, ssdOutputs(10), floats(boxes...), floats(classes...), floats(scores...), floats(10)))
+	// The head that zoo/decoding.py decodes with numpy and OpenCV, there as uint8.
+	same := madeUp(84, 8400, 1)
+	for i := range same {
+		same[i] ^= 0x80
+	}
+	twin := pipeline.TensorInfo{Name: "head", Type: pipeline.Int8, Shape: []int{1, 84, 8400}, Quant: pipeline.Quant{Scale: []float32{1.0 / 255}, Zero: []int32{-128}}}
+	b.Run("yolo-8400x84-as-python", bench(Spec{}, pipeline.Recipe{Width: 640, Height: 640, Policy: pipeline.Stretch}, []pipeline.TensorInfo{twin}, same))
 	out, head := benchHead(pipeline.Int8)
 	b.Run("yolo-8400x84-int8", bench(Spec{}, pipeline.Recipe{Width: 640, Height: 640, Policy: pipeline.Letterbox}, []pipeline.TensorInfo{out}, head))
 	real := out

@@ -12,6 +12,8 @@ TARGETS = {
     "references": "zoo.references",
     "answers": "zoo.answers",
     "small": "zoo.small",
+    "original": "zoo.original",
+    "decoding": "zoo.decoding",
 }
 # The make() of these takes the rest of the command line.
 COMMANDS = {

@@ -3,6 +3,8 @@
 # sets up first (build/cache/venv-zoo, about 1.3 GB).
 #
 #   zoo/make.sh model|clip|references|answers|small
+#   zoo/make.sh original           the default model before it was quantized, into build/cache/zoo
+#   zoo/make.sh decoding           what decoding a detector's answer costs in numpy and OpenCV
 #   zoo/make.sh net ARCH...        a quantized network: see docs/zoo.md
 #   zoo/make.sh tour               docs/tour.md, from the networks that were made
 #   zoo/make.sh study [ARCH...]    why float and int8 disagree: docs/zoo-int8.md

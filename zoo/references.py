@@ -49,7 +49,6 @@ class Subject:
 
 PHOTOGRAPHS = Run("imagenet100", "crop", 0.875)
 ALL = (PHOTOGRAPHS, Run("images", "stretch"), Run("images", "crop", 0.875), Run("images", "crop", 1.0))
-PERSONS = ("cat.bmp", "face.jpg", "grace_hopper.bmp")
 
 
 def subjects() -> list[Subject]:
@@ -72,12 +71,12 @@ def subjects() -> list[Subject]:
         Subject(shared("mobilenet_v1_0.75_192_quant"), ALL),
         Subject(
             shared("vww_96_int8"),
-            (Run("images", "crop", 1.0, PERSONS), Run("images", "stretch", only=PERSONS)),
+            (Run("images", "crop", 1.0), Run("images", "stretch"), Run("imagenet100", "crop", 1.0)),
             mean=0,
             std=255,
             known=(("face.jpg", 1, 0.97), ("cat.bmp", 0, 0.96)),
         ),
-        Subject(shared("pretrainedResnet_quant"), (Run("imagenet100", "stretch"),)),
+        Subject(shared("pretrainedResnet_quant"), (Run("imagenet100", "stretch"), Run("images", "stretch", interpolation="cubic"))),
     ]
 
 

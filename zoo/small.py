@@ -1,4 +1,7 @@
-"""Makes internal/modelfile/testdata/small.tflite: a few kilobytes with the layers that the Go tests want to meet."""
+"""Makes internal/modelfile/testdata/small.tflite: a few kilobytes with the layers that the Go tests want to meet.
+
+Beside it small_float.tflite, the same network before it was quantized.
+"""
 
 import keras
 import numpy as np
@@ -37,4 +40,5 @@ def make() -> None:
         raise ValueError(f"{len(content)} bytes are more than {LIMIT}")
     OUT.parent.mkdir(parents=True, exist_ok=True)
     OUT.write_bytes(content)
+    OUT.with_name("small_float.tflite").write_bytes(convert.to_float(model))
     print(f"{OUT.name}: {len(content)} bytes")

@@ -33,6 +33,7 @@ type evalOptions struct {
 	delegates    []string
 	against      string
 	againstLabel string
+	reference    string
 	out          string
 	limit        int
 	perturb      bool
@@ -56,7 +57,8 @@ Stopped and called again, it goes on where it was.`,
 		Example: `  edge-agent eval photographs/
   edge-agent eval --model ssd.yaml --images val2017 instances_val2017.json
   edge-agent eval --delegates cpu,gpu --perturb photographs/
-  edge-agent eval --model a.yaml --against b.yaml labels.csv`,
+  edge-agent eval --model a.yaml --against b.yaml labels.csv
+  edge-agent eval --model a_int8.yaml --reference a_float.tflite photographs/`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) != 1 {
 				return errors.New("name one data set: a folder, a .csv or a .json")
@@ -85,6 +87,7 @@ Stopped and called again, it goes on where it was.`,
 	f.StringSliceVar(&o.delegates, "delegates", []string{"cpu"}, "delegates to compare, such as cpu,gpu")
 	f.StringVar(&o.against, "against", "", "another model, manifest or .tflite, to compare with")
 	f.StringVar(&o.againstLabel, "against-labels", "", "its label file (default: --labels)")
+	f.StringVar(&o.reference, "reference", "", "the float original, a .tflite file or its manifest: what did quantization cost?")
 	f.StringVar(&o.out, "out", "eval", "folder for the report and what is needed to go on")
 	f.IntVar(&o.limit, "limit", 0, "evenly chosen pictures at most; 0: all")
 	f.BoolVar(&o.perturb, "perturb", false, "also brightness, colour cast, rotation, blur, noise, JPEG and crop in five strengths: 41 times the work")
@@ -178,25 +181,21 @@ func evaluate(ctx context.Context, o *evalOptions, out, errw io.Writer) error {
 			return err
 		}
 	}
+	if o.reference != "" {
+		if r.Reference, err = beside(ctx, o, w, all[0], done[0], errw); err != nil {
+			return err
+		}
+	}
 	return o.write(r, out)
 }
 
 // write makes the two files and tells the figures.
 func (o *evalOptions) write(r *eval.Report, out io.Writer) error {
 	r.Thumbnails = map[string][]byte{}
-	for _, run := range r.Runs {
-		var ms []eval.Mistake
-		if run.Classified != nil {
-			ms = run.Classified.Mistakes
-		}
-		if run.Detected != nil {
-			ms = append(ms, run.Detected.Mistakes...)
-		}
-		for _, m := range ms {
-			if p, err := eval.Load(o.pictureAt(m.Image)); err == nil {
-				r.Thumbnails[m.Image] = eval.Thumbnail(p)
-			} // else the page tells it in words
-		}
+	for _, name := range r.Shown() {
+		if p, err := eval.Load(o.pictureAt(name)); err == nil {
+			r.Thumbnails[name] = eval.Thumbnail(p)
+		} // else the page tells it in words
 	}
 	for name, write := range map[string]func(io.Writer) error{"report.json": r.WriteJSON, "report.html": r.WriteHTML} {
 		if err := writeFile(filepath.Join(o.out, name), write); err != nil {
@@ -275,6 +274,11 @@ func summary(r *eval.Report, dir string) string {
 	for _, p := range r.Pairs {
 		say("%s against %s: agree %s; only the first is right %d times, only the second %d; McNemar p = %.4f: %s",
 			p.A, p.B, rate(p.Agree), p.OnlyA, p.OnlyB, p.PValue, p.Verdict)
+	}
+	if q := r.Reference; q != nil {
+		say("%s", q.Sentence)
+		say("  the same answer    %s", rate(q.Agree))
+		say("  logit errors       mean %.3f, deviation %.3f; sizes p50 %.2f, p90 %.2f, p99 %.2f, of %d values", q.Logits.Mean, q.Logits.Deviation, q.Logits.P50, q.Logits.P90, q.Logits.P99, q.Logits.Values)
 	}
 	for _, c := range r.Curves {
 		breaks := "no strength costs more than 5 points"

@@ -32,7 +32,7 @@ func perturbed(ctx context.Context, o *evalOptions, w *workshop, s subject, done
 		return nil, err
 	}
 	defer closeWithin(chain.Close)
-	b, err := openBook(filepath.Join(o.out, "progress-perturb.jsonl"), fingerprint(s, m), o.restart)
+	b, err := openBook[eval.Answer](filepath.Join(o.out, "progress-perturb.jsonl"), fingerprint(s, m), o.restart)
 	if err != nil {
 		return nil, fileCode(err)
 	}
@@ -75,7 +75,7 @@ func perturbed(ctx context.Context, o *evalOptions, w *workshop, s subject, done
 // perturbing is the pictures of all kinds and strengths. They are made a few at a time.
 type perturbing struct {
 	dir   string
-	book  *book
+	book  *book[eval.Answer]
 	items []eval.Item
 	jobs  []job
 }

@@ -93,7 +93,7 @@ func runSubject(ctx context.Context, o *evalOptions, w *workshop, s subject, num
 	}
 	chosen(d, o.limit)
 	e := &evaluation{subject: s, task: m.Task, labels: m.Decoder.Labels(), data: d, peak: map[string]uint64{}}
-	book, err := openBook(filepath.Join(o.out, fmt.Sprintf("progress-%d.jsonl", number)), fingerprint(s, m), o.restart)
+	book, err := openBook[eval.Answer](filepath.Join(o.out, fmt.Sprintf("progress-%d.jsonl", number)), fingerprint(s, m), o.restart)
 	if err != nil {
 		return nil, fileCode(err)
 	}
@@ -140,7 +140,7 @@ func fingerprint(s subject, m *infer.Model) string {
 type evalTeller struct {
 	e       *evaluation
 	chain   *delegates.Chain
-	book    *book
+	book    *book[eval.Answer]
 	bar     *bar
 	base    bool  // pictures are known by their names alone: their folder is another one each time
 	keepErr error // the book takes no more
@@ -266,30 +266,30 @@ func (e *evaluation) label(class int) string {
 
 // book is the file of what has been answered: a first line that says by what, then a
 // line a picture. A last line that was cut off by a crash is written anew.
-type book struct {
+type book[T any] struct {
 	f     *os.File
-	known map[string]eval.Answer // by path
+	known map[string]T // by path
 }
 
 // bookLine is a line of the book.
-type bookLine struct {
-	Of     string      `json:"of,omitempty"` // the first line: fingerprint
-	Path   string      `json:"path,omitempty"`
-	Answer eval.Answer `json:"answer"`
+type bookLine[T any] struct {
+	Of     string `json:"of,omitempty"` // the first line: fingerprint
+	Path   string `json:"path,omitempty"`
+	Answer T      `json:"answer"`
 }
 
 // openBook reads a book of the same fingerprint, or begins a new one.
-func openBook(path, of string, restart bool) (*book, error) {
+func openBook[T any](path, of string, restart bool) (*book[T], error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	b := &book{f: f, known: map[string]eval.Answer{}}
+	b := &book[T]{f: f, known: map[string]T{}}
 	good := int64(0)
 	r := bufio.NewReader(f)
 	for !restart {
 		line, rerr := r.ReadBytes('\n')
-		var l bookLine
+		var l bookLine[T]
 		if rerr != nil || json.Unmarshal(line, &l) != nil || good == 0 && l.Of != of {
 			break
 		}
@@ -307,17 +307,17 @@ func openBook(path, of string, restart bool) (*book, error) {
 		return nil, err
 	}
 	if good == 0 {
-		err = b.write(bookLine{Of: of})
+		err = b.write(bookLine[T]{Of: of})
 	}
 	return b, err
 }
 
-func (b *book) add(path string, a eval.Answer) error {
+func (b *book[T]) add(path string, a T) error {
 	b.known[path] = a
-	return b.write(bookLine{Path: path, Answer: a})
+	return b.write(bookLine[T]{Path: path, Answer: a})
 }
 
-func (b *book) write(l bookLine) error {
+func (b *book[T]) write(l bookLine[T]) error {
 	text, err := json.Marshal(l)
 	if err != nil {
 		return err

@@ -13,7 +13,6 @@ import (
 	"image/color"
 	"image/jpeg"
 	"io"
-	"strings"
 )
 
 // Schema of the JSON report.
@@ -54,8 +53,33 @@ type Report struct {
 	Pairs    []Pair   `json:"pairs,omitempty"`
 	Curves   []Curve  `json:"curves,omitempty"`
 
+	// Reference is what quantization cost, where the float original was given.
+	Reference *Reference `json:"reference,omitempty"`
+
 	// Thumbnails are small JPEGs of mistakes by picture; they stand in the page only.
 	Thumbnails map[string][]byte `json:"-"`
+}
+
+// Shown are the pictures that the page shows.
+func (r *Report) Shown() (names []string) {
+	for _, run := range r.Runs {
+		if run.Classified != nil {
+			for _, m := range run.Classified.Mistakes {
+				names = append(names, m.Image)
+			}
+		}
+		if run.Detected != nil {
+			for _, m := range run.Detected.Mistakes {
+				names = append(names, m.Image)
+			}
+		}
+	}
+	if r.Reference != nil {
+		for _, d := range r.Reference.Worst {
+			names = append(names, d.Image)
+		}
+	}
+	return names
 }
 
 // WriteJSON writes it indented.
@@ -79,6 +103,10 @@ func (r *Report) WriteHTML(w io.Writer) error {
 		"thumb":       r.thumb,
 		"reliability": reliability,
 		"curve":       curve,
+		"scatter":     scatter,
+		"histogram":   histogram,
+		"signed":      func(f float64) string { return fmt.Sprintf("%+.3f", f) },
+		"first":       func(n int, c []ClassDrift) []ClassDrift { return c[:min(n, len(c))] },
 		"upTo":        func(n int, c []Confusion) []Confusion { return c[:min(n, len(c))] },
 	}).Parse(page)
 	if err != nil {
@@ -135,34 +163,4 @@ func mean(src image.Image, x, y, w, h int) color.RGBA {
 		}
 	}
 	return color.RGBA{uint8(sum[0] / n), uint8(sum[1] / n), uint8(sum[2] / n), 255}
-}
-
-// reliability is the plot of score against share of right answers.
-func reliability(bins []Bin) template.HTML {
-	var b strings.Builder
-	b.WriteString(`<svg viewBox="-30 -10 260 240" width="260" height="240" role="img" aria-label="reliability">`)
-	b.WriteString(`<rect x="0" y="0" width="200" height="200" fill="none" stroke="#999"/><line x1="0" y1="200" x2="200" y2="0" stroke="#bbb" stroke-dasharray="4"/>`)
-	for _, i := range bins {
-		if i.N > 0 {
-			fmt.Fprintf(&b, `<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="#3b78c2" fill-opacity="0.7"><title>%d pictures, score %.3f, right %.3f</title></rect>`,
-				200*i.From, 200-200*i.Right, 200*(i.To-i.From)-1, 200*i.Right, i.N, i.Score, i.Right)
-		}
-	}
-	b.WriteString(`<text x="60" y="220">score</text><text x="-8" y="140" transform="rotate(-90 -8 140)">share right</text></svg>`)
-	return template.HTML(b.String()) //nolint:gosec // numbers only
-}
-
-// curve is the plot of top-1 by strength.
-func curve(c Curve, clean float64) template.HTML {
-	var b, line strings.Builder
-	b.WriteString(`<svg viewBox="-10 -10 220 130" width="220" height="130" role="img" aria-label="top-1 by strength"><rect x="0" y="0" width="200" height="100" fill="none" stroke="#999"/>`)
-	fmt.Fprintf(&line, "0,%.1f", 100-100*clean)
-	for _, p := range c.Points {
-		x, y := 40*float64(p.Strength), 100-100*p.Top1.Share
-		fmt.Fprintf(&line, " %.1f,%.1f", x, y)
-		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#999"/><circle cx="%.1f" cy="%.1f" r="3" fill="#3b78c2"><title>strength %d (%g): top-1 %.3f</title></circle>`,
-			x, x, 100-100*p.Top1.Low, 100-100*p.Top1.High, x, y, p.Strength, p.Value, p.Top1.Share)
-	}
-	fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="#3b78c2"/></svg>`, line.String())
-	return template.HTML(b.String()) //nolint:gosec // numbers only
 }
