@@ -76,7 +76,7 @@ def subjects() -> list[Subject]:
             std=255,
             known=(("face.jpg", 1, 0.97), ("cat.bmp", 0, 0.96)),
         ),
-        Subject(shared("pretrainedResnet_quant"), (Run("imagenet100", "stretch"), Run("images", "stretch", interpolation="cubic"))),
+        Subject(shared("pretrainedResnet_quant"), (Run("imagenet100", "stretch"), Run("images", "stretch"))),
     ]
 
 
