@@ -33,6 +33,7 @@ type evalOptions struct {
 	delegates    []string
 	against      string
 	againstLabel string
+	againstTruth int
 	reference    string
 	out          string
 	limit        int
@@ -67,6 +68,9 @@ Stopped and called again, it goes on where it was.`,
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.data, o.offsetGiven = args[0], cmd.Flags().Changed("label-offset")
+			if !cmd.Flags().Changed("against-truth-offset") {
+				o.againstTruth = o.truthOffset
+			}
 			if err := o.check(); err != nil {
 				return usageError(cmd, err)
 			}
@@ -87,6 +91,7 @@ Stopped and called again, it goes on where it was.`,
 	f.StringSliceVar(&o.delegates, "delegates", []string{"cpu"}, "delegates to compare, such as cpu,gpu")
 	f.StringVar(&o.against, "against", "", "another model, manifest or .tflite, to compare with")
 	f.StringVar(&o.againstLabel, "against-labels", "", "its label file (default: --labels)")
+	f.IntVar(&o.againstTruth, "against-truth-offset", 0, "its --truth-offset (default: the same)")
 	f.StringVar(&o.reference, "reference", "", "the float original, a .tflite file or its manifest: what did quantization cost?")
 	f.StringVar(&o.out, "out", "eval", "folder for the report and what is needed to go on")
 	f.IntVar(&o.limit, "limit", 0, "evenly chosen pictures at most; 0: all")
@@ -114,6 +119,7 @@ type subject struct {
 	name     string
 	spec     *infer.Spec
 	delegate string
+	offset   int // class = number in the data set + offset
 }
 
 // subjects are what is to be run, the first is what others are compared with.
@@ -124,7 +130,7 @@ func (o *evalOptions) subjects() ([]subject, error) {
 	}
 	var all []subject
 	for _, d := range o.delegates {
-		all = append(all, subject{strings.TrimSuffix(filepath.Base(s.File), ".tflite") + " on " + d, s, d})
+		all = append(all, subject{strings.TrimSuffix(filepath.Base(s.File), ".tflite") + " on " + d, s, d, o.truthOffset})
 	}
 	if o.against == "" {
 		return all, nil
@@ -138,7 +144,7 @@ func (o *evalOptions) subjects() ([]subject, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(all, subject{strings.TrimSuffix(filepath.Base(b.File), ".tflite") + " on " + o.delegates[0], b, o.delegates[0]}), nil
+	return append(all, subject{strings.TrimSuffix(filepath.Base(b.File), ".tflite") + " on " + o.delegates[0], b, o.delegates[0], o.againstTruth}), nil
 }
 
 // evaluate does it all.
@@ -169,11 +175,12 @@ func evaluate(ctx context.Context, o *evalOptions, out, errw io.Writer) error {
 		r.Runs = append(r.Runs, e.figures())
 		r.Form, r.Pictures, r.Notes = e.data.Form, len(e.data.Items), append(r.Notes, e.data.Notes...)
 	}
-	slices.Sort(r.Notes)
-	r.Notes = slices.Compact(r.Notes)
+	r.Notes = append(r.Notes, doubtful(done, o.perturb)...)
 	for _, e := range done[1:] {
-		if done[0].truths() != nil && e.truths() != nil && slices.Equal(done[0].truths(), e.truths()) {
-			r.Pairs = append(r.Pairs, eval.Pair{A: done[0].name, B: e.name, Comparison: eval.Compare(done[0].answers, e.answers, e.truths())})
+		if p, note := pairOf(done[0], e); p != nil {
+			r.Pairs = append(r.Pairs, *p)
+		} else if note != "" {
+			r.Notes = append(r.Notes, note)
 		}
 	}
 	if o.perturb {
@@ -186,7 +193,41 @@ func evaluate(ctx context.Context, o *evalOptions, out, errw io.Writer) error {
 			return err
 		}
 	}
+	slices.Sort(r.Notes)
+	r.Notes = slices.Compact(r.Notes)
 	return o.write(r, out)
+}
+
+// pairOf compares two classifications; nil, and why, when they cannot be. Where pictures are
+// named by numbers, a number stands for one thing in both, else a label does.
+func pairOf(a, b *evaluation) (*eval.Pair, string) {
+	ta, tb := a.truths(), b.truths()
+	if ta == nil || tb == nil {
+		return nil, ""
+	}
+	if !slices.EqualFunc(a.data.Items, b.data.Items, func(x, y eval.Item) bool { return x.Name == y.Name }) {
+		return nil, fmt.Sprintf("%s and %s are not compared: they do not have the same labels, so the pictures are others", a.name, b.name)
+	}
+	alike := func(x, y int) bool { return x-a.offset == y-b.offset }
+	if a.data.Form != "prefix" && len(a.spec.Labels) > 0 && len(b.spec.Labels) > 0 {
+		alike = func(x, y int) bool { return eval.Alike(a.label(x), b.label(y)) }
+	}
+	return &eval.Pair{A: a.name, B: b.name, Comparison: eval.Compare(a.answers, b.answers, ta, tb, alike)}, ""
+}
+
+// doubtful says what a person should know of the figures before they are believed.
+func doubtful(done []*evaluation, perturb bool) (notes []string) {
+	a := done[0]
+	for _, b := range done[1:] {
+		if d := len(b.labels) - len(a.labels); a.data.Form == "prefix" && (d == 1 || d == -1) && a.offset == b.offset {
+			notes = append(notes, fmt.Sprintf("%s has %d classes and %s %d: if one of them has a background class before the others, numbers of pictures mean other classes to it: --truth-offset, --against-truth-offset",
+				a.name, len(a.labels), b.name, len(b.labels)))
+		}
+	}
+	if n := len(a.data.Items); perturb && n < 100 {
+		notes = append(notes, fmt.Sprintf("with %d pictures each is worth %.1f points: what perturbations cost is told well by a hundred or more", n, 100/float64(n)))
+	}
+	return notes
 }
 
 // write makes the two files and tells the figures.

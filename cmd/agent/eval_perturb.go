@@ -62,11 +62,11 @@ func perturbed(ctx context.Context, o *evalOptions, w *workshop, s subject, done
 	clean := p.rate("none", 0)
 	var curves []eval.Curve
 	for _, x := range kinds {
-		c := eval.Curve{Name: x.Name, Unit: x.Unit}
+		c := eval.Curve{Name: x.Name, Unit: x.Unit, Clean: clean}
 		for k := 1; k <= 5; k++ {
 			c.Points = append(c.Points, eval.Point{Strength: k, Value: x.Value[k-1], Top1: p.rate(x.Name, k)})
 		}
-		c.FindBreak(clean.Share)
+		c.FindBreak()
 		curves = append(curves, c)
 	}
 	return curves, nil

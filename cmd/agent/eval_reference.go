@@ -92,7 +92,7 @@ func openFloat(ctx context.Context, o *evalOptions, w *workshop, m *infer.Model,
 	if err := s.Check(); err != nil {
 		return nil, fileCode(err)
 	}
-	one := subject{strings.TrimSuffix(filepath.Base(s.File), ".tflite"), &s, delegates.CPU}
+	one := subject{strings.TrimSuffix(filepath.Base(s.File), ".tflite"), &s, delegates.CPU, o.truthOffset}
 	chain, f, err := openSubject(ctx, &o.classifyOptions, w, one)
 	if err != nil {
 		return nil, err

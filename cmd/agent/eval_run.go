@@ -84,7 +84,7 @@ func runSubject(ctx context.Context, o *evalOptions, w *workshop, s subject, num
 	if m.Task != infer.Classification && m.Task != infer.Detection {
 		return nil, exit.Errorf(exit.Data, "%s is a %s: eval compares classifications and detections", s.name, m.Task)
 	}
-	d, err := eval.Read(o.data, o.images, eval.NewLabels(m.Decoder.Labels(), o.truthOffset))
+	d, err := eval.Read(o.data, o.images, eval.NewLabels(m.Decoder.Labels(), s.offset))
 	if err != nil {
 		return nil, exit.With(exit.Data, err)
 	}

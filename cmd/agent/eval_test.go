@@ -75,6 +75,22 @@ func TestEvalOfClassifiers(t *testing.T) {
 	figure(t, "eval_report_html_bytes", strconv.Itoa(len(page)))
 }
 
+// TestEvalAgainstBackground: a model with a background class and one without agree on most
+// pictures once that is said; until then a note says what may be wrong.
+func TestEvalAgainstBackground(t *testing.T) {
+	t.Parallel()
+	args := []string{"--out", t.TempDir(), "--limit", "25", "--crop", "0.875", "--against", sharedData(t, "models/mobilenet_v2_1.0_224_quant.tflite"), "--against-labels", sharedData(t, "models/imagenet_labels.txt")}
+	r := evaluated(t, append(args, photographs(t))...)
+	if r.Pairs[0].Agree.Hits > 2 || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "--against-truth-offset") {
+		t.Errorf("%+v %q", r.Pairs, r.Notes)
+	}
+	r = evaluated(t, append(args, "--restart", "--against-truth-offset", "1", photographs(t))...)
+	if p := r.Pairs[0]; p.Agree.Hits < 18 || p.PValue < 0.05 || r.Runs[1].Classified.Top1.Hits < 18 {
+		t.Errorf("%+v", p)
+	}
+	figure(t, "eval_default_and_mobilenet_v2_agree", fmt.Sprintf("%d/25", r.Pairs[0].Agree.Hits))
+}
+
 // TestEvalGoesOn: interrupted, it stops cleanly, keeps what it knows, and ends up with
 // what an undisturbed one has. A line that a crash has cut is done again.
 func TestEvalGoesOn(t *testing.T) {

@@ -63,6 +63,13 @@ func plain(s string) string {
 	return strings.Join(strings.Fields(strings.ToLower(strings.NewReplacer("_", " ", "-", " ").Replace(s))), " ")
 }
 
+// Alike says whether two labels name one thing: the same words in any case, or the same
+// first of several between commas.
+func Alike(a, b string) bool {
+	first := func(s string) string { word, _, _ := strings.Cut(s, ","); return plain(word) }
+	return first(a) == first(b)
+}
+
 // Class of a label; -1 when the model has none of it.
 func (l *Labels) Class(label string) int {
 	if i, ok := l.byName[plain(label)]; ok {

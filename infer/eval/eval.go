@@ -281,17 +281,18 @@ type Comparison struct {
 	MeanDiff float64 `json:"mean_score_difference"` // of the best guess where both have the same, absolute
 }
 
-// Compare needs answers of the same pictures in the same order.
-func Compare(a, b []Answer, truths []int) Comparison {
+// Compare needs answers of the same pictures in the same order, with what is true by each
+// model's own classes; alike says whether a class of a's and one of b's are the same thing.
+func Compare(a, b []Answer, truthsA, truthsB []int, alike func(classA, classB int) bool) Comparison {
 	var c Comparison
 	same, diff := 0, 0.0
 	for i := range a {
 		x, y := &a[i], &b[i]
-		if len(x.Guesses) > 0 && len(y.Guesses) > 0 && x.Guesses[0].Class == y.Guesses[0].Class {
+		if len(x.Guesses) > 0 && len(y.Guesses) > 0 && alike(x.Guesses[0].Class, y.Guesses[0].Class) {
 			same++
 			diff += math.Abs(x.Guesses[0].Score - y.Guesses[0].Score)
 		}
-		switch r, s := x.Top(truths[i], 1), y.Top(truths[i], 1); {
+		switch r, s := x.Top(truthsA[i], 1), y.Top(truthsB[i], 1); {
 		case r && !s:
 			c.OnlyA++
 		case s && !r:

@@ -149,7 +149,16 @@ func TestClassification(t *testing.T) {
 	if z := c.Classes[0]; z.N != 3 || z.Said != 1 || z.Right != 1 || z.Precision != 1 {
 		t.Errorf("%+v", z)
 	}
-	p := Compare(answers, []Answer{answers[0], answers[0], answers[0], answers[0]}, []int{0, 0, 0, 1})
+	same := func(a, b int) bool { return a == b }
+	p := Compare(answers, []Answer{answers[0], answers[0], answers[0], answers[0]}, []int{0, 0, 0, 1}, []int{0, 0, 0, 1}, same)
+	// A background class more moves all of the other model's classes by one.
+	moved := []Answer{{Guesses: g(1, 2)}, {Guesses: g(2, 1)}, {Guesses: g(3)}, {}}
+	if m := Compare(answers, moved, []int{0, 0, 0, 1}, []int{1, 1, 1, 2}, func(a, b int) bool { return a+1 == b }); m.Agree.Hits != 3 || m.OnlyA != 0 || m.OnlyB != 0 {
+		t.Errorf("%+v", m)
+	}
+	if !Alike("tench", "Tench, Tinca tinca") || Alike("tench", "ray") {
+		t.Error("tench is a tench")
+	}
 	if p.Agree.Hits != 1 || p.OnlyA != 0 || p.OnlyB != 2 || p.PValue != 0.5 {
 		t.Errorf("%+v", p)
 	}
@@ -297,8 +306,8 @@ func TestPerturbations(t *testing.T) {
 			t.Errorf("%s: a picture of one pixel becomes %v", p.Name, one.Bounds())
 		}
 	}
-	c := Curve{Points: []Point{{1, 0, Wilson(90, 100)}, {2, 0, Wilson(84, 100)}, {3, 0, Wilson(50, 100)}}}
-	if c.FindBreak(0.9); c.Breaks != 2 {
+	c := Curve{Clean: Wilson(90, 100), Points: []Point{{1, 0, Wilson(90, 100)}, {2, 0, Wilson(84, 100)}, {3, 0, Wilson(50, 100)}}}
+	if c.FindBreak(); c.Breaks != 2 {
 		t.Errorf("breaks at %d", c.Breaks)
 	}
 }
@@ -314,7 +323,7 @@ func TestReportLoadsNothing(t *testing.T) {
 			Classified: Classification(answers, []int{0, 0}, func(i int) string { return "<i>" + strconv.Itoa(i) }),
 			Detected:   Detection(make([]Answer, 1), [][]Object{{{Class: 1, Box: [4]float64{0, 0, 5, 5}}}}, strconv.Itoa),
 		}},
-		Pairs:  []Pair{{"a", "b", Compare(answers, answers, []int{0, 0})}},
+		Pairs:  []Pair{{"a", "b", Compare(answers, answers, []int{0, 0}, []int{0, 0}, func(a, b int) bool { return a == b })}},
 		Curves: []Curve{{Name: "blur", Points: []Point{{1, 1, Wilson(1, 2)}}}},
 	}
 	var b bytes.Buffer

@@ -170,15 +170,19 @@ type Point struct {
 type Curve struct {
 	Name   string  `json:"name"`
 	Unit   string  `json:"unit"`
+	Clean  Rate    `json:"clean"` // top-1 of the same pictures as they are
 	Points []Point `json:"points"`
 	Breaks int     `json:"breaks_at"` // first strength that costs more than 5 points of top-1; 0: none
 }
 
-// FindBreak fills Breaks, against the top-1 share without perturbation.
-func (c *Curve) FindBreak(clean float64) {
+// mattering is what a perturbation may cost before it is told, as a share of top-1.
+const mattering = 0.05
+
+// FindBreak fills Breaks, against Clean.
+func (c *Curve) FindBreak() {
 	c.Breaks = 0
 	for _, p := range c.Points {
-		if clean-p.Top1.Share > 0.05 {
+		if c.Clean.Share-p.Top1.Share > mattering {
 			c.Breaks = p.Strength
 			return
 		}

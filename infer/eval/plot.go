@@ -25,15 +25,22 @@ func reliability(bins []Bin) template.HTML {
 }
 
 // curve is the plot of top-1 by strength.
-func curve(c Curve, clean float64) template.HTML {
+func curve(c Curve) template.HTML {
 	var b, line strings.Builder
-	b.WriteString(`<svg viewBox="-10 -10 220 130" width="220" height="130" role="img" aria-label="top-1 by strength"><rect x="0" y="0" width="200" height="100" fill="none" stroke="#999"/>`)
+	b.WriteString(`<svg viewBox="-40 -10 280 145" width="280" height="145" role="img" aria-label="top-1 by strength"><rect x="0" y="0" width="200" height="100" fill="none" stroke="#999"/>` +
+		`<text x="-38" y="8" font-size="12">100 %</text><text x="-38" y="104" font-size="12">0 %</text>`)
+	clean := c.Clean.Share
+	if at := clean - mattering; at > 0 {
+		fmt.Fprintf(&b, `<line x1="0" x2="200" y1="%.1f" y2="%.1f" stroke="#c55" stroke-dasharray="3"/>`, 100-100*at, 100-100*at)
+	}
 	fmt.Fprintf(&line, "0,%.1f", 100-100*clean)
+	b.WriteString(`<text x="-3" y="114" font-size="12">–</text>`)
 	for _, p := range c.Points {
 		x, y := 40*float64(p.Strength), 100-100*p.Top1.Share
 		fmt.Fprintf(&line, " %.1f,%.1f", x, y)
 		fmt.Fprintf(&b, `<line x1="%.1f" x2="%.1f" y1="%.1f" y2="%.1f" stroke="#999"/><circle cx="%.1f" cy="%.1f" r="3" fill="#3b78c2"><title>strength %d (%g): top-1 %.3f</title></circle>`,
 			x, x, 100-100*p.Top1.Low, 100-100*p.Top1.High, x, y, p.Strength, p.Value, p.Top1.Share)
+		fmt.Fprintf(&b, `<text x="%.1f" y="114" font-size="12" text-anchor="middle">%g</text>`, x, p.Value)
 	}
 	fmt.Fprintf(&b, `<polyline points="%s" fill="none" stroke="#3b78c2"/></svg>`, line.String())
 	return template.HTML(b.String()) //nolint:gosec // numbers only

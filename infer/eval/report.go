@@ -13,6 +13,7 @@ import (
 	"image/color"
 	"image/jpeg"
 	"io"
+	"slices"
 )
 
 // Schema of the JSON report.
@@ -58,6 +59,16 @@ type Report struct {
 
 	// Thumbnails are small JPEGs of mistakes by picture; they stand in the page only.
 	Thumbnails map[string][]byte `json:"-"`
+}
+
+// Classifies says whether a run is a classification.
+func (r *Report) Classifies() bool {
+	return slices.ContainsFunc(r.Runs, func(x Run) bool { return x.Classified != nil })
+}
+
+// Detects says whether a run is a detection.
+func (r *Report) Detects() bool {
+	return slices.ContainsFunc(r.Runs, func(x Run) bool { return x.Detected != nil })
 }
 
 // Shown are the pictures that the page shows.
