@@ -169,7 +169,7 @@ func (p *pairing) run(ctx context.Context, w *workshop, errw io.Writer) error {
 			continue
 		}
 		if err := readable(item.Path); err != nil {
-			if err := p.keep(i, eval.Pairing{Failed: err.Error()}); err != nil {
+			if err = p.keep(i, eval.Pairing{Failed: err.Error()}); err != nil {
 				return err
 			}
 			continue
