@@ -22,19 +22,25 @@
 //   recover-after=M     after M delegates were created it has none of these faults;
 //   count-file=PATH     they are counted in this file, across processes
 //   spare-checks=K      the first K invokes of each delegate are faultless and do not count
+//   device=NAME         it needs this made-up device, which one process at a time can own, for as long as it lives
 //   wrap=LIBRARY        see above; threads=T for it
+//
+// A process may hold several of these delegates, each with options and a count of its own.
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <math.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
-// What tensorflow/lite/c/common.h of 2.9 says.
+// What tensorflow/lite/c/common.h of 2.9 says; the beginnings are the same in later ones.
 typedef struct {
   int size;
   int data[];
@@ -59,7 +65,10 @@ typedef struct {
 } tensor;
 typedef struct {
   int_array *inputs, *outputs, *intermediates, *temporaries;
-  void *user_data;
+  void *user_data, *builtin_data;
+  const void *custom_initial_data;
+  int custom_initial_data_size;
+  delegate *delegate;
 } node;
 typedef struct {
   void *(*init)(context *, const char *, size_t);
@@ -70,6 +79,7 @@ typedef struct {
   int32_t builtin_code;
   const char *custom_name;
   int version;
+  void *later[4]; // what versions after 2.9 have here; passed by value, so that they find zeros
 } registration;
 struct context {
   size_t tensors_size;
@@ -96,16 +106,33 @@ typedef struct { // TfLiteDelegateParams
 enum { OK = 0, ERROR = 1 };
 enum { FLOAT32 = 1, UINT8 = 3, INT8 = 9 };
 
-// One delegate a process is all that a worker makes.
-static struct {
+typedef struct {
   bool absent, fail_prepare, hang_prepare;
-  const char *create, *wrap, *count_file;
+  const char *create, *wrap, *count_file, *device;
   long fail_invoke, wrong_from, nan_from, drift_from, hang_at, abort_at, segfault_at, exit_at, corrupt_at;
   long fp16, sleep_ms, leak, recover_after, spare, threads;
-} o;
-static long invokes;
-static node *first; // of several kernels in one graph, the one that counts
+} options;
+
+// fault is a delegate with what it was told.
+typedef struct fault {
+  delegate *d;
+  options o;
+  long invokes;
+  node *first; // of several kernels in one graph, the one that counts
+  int device;  // the descriptor by which its device is owned; -1: none
+  void *library;
+  int (*xnnpack_prepare)(context *, delegate *);
+  int (*xnnpack_invoke)(context *, node *);
+  struct fault *next;
+} fault;
+static fault *all;
 static void (*tell)(const char *);
+
+static fault *of(const delegate *d) {
+  fault *f = all;
+  while (f && f->d != d) f = f->next;
+  return f;
+}
 
 static void hang(void) {
   for (;;) pause();
@@ -168,9 +195,9 @@ static void drift(tensor *t, size_t n, float k) {
   }
 }
 
-static void coarsen(tensor *t, size_t n) {
+static void coarsen(tensor *t, size_t n, long steps) {
   for (size_t i = 0; i < n; i++) {
-    int off = (int)(i * 2654435761u >> 16) % (int)(2 * o.fp16 + 1) - (int)o.fp16;
+    int off = (int)(i * 2654435761u >> 16) % (int)(2 * steps + 1) - (int)steps;
     if (t->type == FLOAT32) ((float *)t->data)[i] = half(((float *)t->data)[i]);
     if (t->type == UINT8) ((uint8_t *)t->data)[i] = (uint8_t)clamp(((uint8_t *)t->data)[i] + off, 0, 255);
     if (t->type == INT8) ((int8_t *)t->data)[i] = (int8_t)clamp(((int8_t *)t->data)[i] + off, -128, 127);
@@ -178,7 +205,8 @@ static void coarsen(tensor *t, size_t n) {
 }
 
 // before is what happens ahead of the Nth run of a kernel.
-static int before(context *c, long n) {
+static int before(const fault *f, context *c, long n) {
+  const options o = f->o;
   if (o.sleep_ms) usleep((useconds_t)o.sleep_ms * 1000);
   if (o.leak) {
     char *p = malloc((size_t)o.leak);
@@ -196,12 +224,13 @@ static int before(context *c, long n) {
   return OK;
 }
 
-static void after(context *c, node *nd, long n) {
+static void after(const fault *f, context *c, node *nd, long n) {
+  const options o = f->o;
   for (int i = 0; i < nd->outputs->size; i++) {
     tensor *t = &c->tensors[nd->outputs->data[i]];
     size_t size = size_of(t), count = size ? t->bytes / size : 0;
     if (!t->data || !count) continue;
-    if (o.fp16) coarsen(t, count);
+    if (o.fp16) coarsen(t, count, o.fp16);
     if (o.wrong_from && n >= o.wrong_from) reverse(t->data, count, size);
     if (o.drift_from && n >= o.drift_from) drift(t, count, 0.05f * (float)(n - o.drift_from + 1));
     if (o.nan_from && n >= o.nan_from && t->type == FLOAT32)
@@ -210,20 +239,21 @@ static void after(context *c, node *nd, long n) {
 }
 
 // around runs a kernel with all that its options say.
-static int around(context *c, node *nd, int (*invoke)(context *, node *), node *with) {
-  if (!first) first = nd;
-  if (nd == first) invokes++;
-  long n = invokes - o.spare;
+static int around(fault *f, context *c, node *nd, int (*invoke)(context *, node *), node *with) {
+  if (!f->first) f->first = nd;
+  if (nd == f->first) f->invokes++;
+  long n = f->invokes - f->o.spare;
   if (n <= 0) return invoke(c, with);
-  int s = nd == first ? before(c, n) : OK;
+  int s = nd == f->first ? before(f, c, n) : OK;
   if (s == OK) s = invoke(c, with);
-  if (s == OK) after(c, nd, n);
+  if (s == OK) after(f, c, nd, n);
   return s;
 }
 
 // ---- The last operation of the graph, by TFLite's own kernel.
 
 typedef struct {
+  fault *f;
   node *n;
   registration *r;
 } original;
@@ -232,7 +262,7 @@ static void *kernel_init(context *c, const char *params, size_t length) {
   (void)length;
   const delegate_params *p = (const void *)params;
   original *k = calloc(1, sizeof *k);
-  if (k && c->get_node_and_registration(c, p->nodes->data[0], &k->n, &k->r) != OK) {
+  if (k && ((k->f = of(p->d)) == NULL || c->get_node_and_registration(c, p->nodes->data[0], &k->n, &k->r) != OK)) {
     free(k);
     k = NULL;
   }
@@ -249,7 +279,7 @@ static int kernel_prepare(context *c, node *nd) {
 }
 static int kernel_invoke(context *c, node *nd) {
   original *k = nd->user_data;
-  return around(c, nd, k->r->invoke, k->n);
+  return around(k->f, c, nd, k->r->invoke, k->n);
 }
 
 static int take_last(context *c, delegate *d) {
@@ -274,23 +304,26 @@ static int take_last(context *c, delegate *d) {
 
 // ---- XNNPACK's kernels.
 
-static void *library;
-static int (*xnnpack_prepare)(context *, delegate *);
-static int (*xnnpack_invoke)(context *, node *);
+// Between the begin and the end of a prepare, which runs on one thread.
+static fault *preparing;
 static int (*replace)(context *, registration, const int_array *, delegate *);
 
-static int wrapped_invoke(context *c, node *nd) { return around(c, nd, xnnpack_invoke, nd); }
+static int wrapped_invoke(context *c, node *nd) {
+  fault *f = of(nd->delegate);
+  return f ? around(f, c, nd, f->xnnpack_invoke, nd) : ERROR;
+}
 
 static int wrapping_replace(context *c, registration r, const int_array *nodes, delegate *d) {
-  xnnpack_invoke = r.invoke;
+  preparing->xnnpack_invoke = r.invoke;
   r.invoke = wrapped_invoke;
   return replace(c, r, nodes, d);
 }
 
-static int take_xnnpack(context *c, delegate *d) {
+static int take_xnnpack(fault *f, context *c, delegate *d) {
+  preparing = f;
   replace = c->replace;
   c->replace = wrapping_replace;
-  int s = xnnpack_prepare(c, d);
+  int s = f->xnnpack_prepare(c, d);
   c->replace = replace;
   return s;
 }
@@ -298,24 +331,26 @@ static int take_xnnpack(context *c, delegate *d) {
 // ---- The plugin.
 
 static int prepare(context *c, delegate *d) {
-  if (o.hang_prepare) hang();
-  if (o.fail_prepare) {
+  fault *f = of(d);
+  if (!f) return ERROR;
+  if (f->o.hang_prepare) hang();
+  if (f->o.fail_prepare) {
     c->report_error(c, "fault: prepare fails as it was told to");
     return ERROR;
   }
-  return o.wrap ? take_xnnpack(c, d) : take_last(c, d);
+  return f->o.wrap ? take_xnnpack(f, c, d) : take_last(c, d);
 }
 
 // tries counts the delegates that were created, in count-file.
-static long tries(void) {
+static long tries(const char *count_file) {
   long n = 0;
-  FILE *f = o.count_file ? fopen(o.count_file, "r") : NULL;
+  FILE *f = count_file ? fopen(count_file, "r") : NULL;
   if (f) {
     if (fscanf(f, "%ld", &n) != 1) n = 0;
     fclose(f);
   }
   n++;
-  f = o.count_file ? fopen(o.count_file, "w") : NULL;
+  f = count_file ? fopen(count_file, "w") : NULL;
   if (f) {
     fprintf(f, "%ld\n", n);
     fclose(f);
@@ -324,16 +359,16 @@ static long tries(void) {
 }
 
 // read_options gives the name of one that is not known, or NULL.
-static const char *read_options(char **keys, char **values, size_t n) {
+static const char *read_options(options *o, char **keys, char **values, size_t n) {
   struct {
     const char *key;
     long *number;
   } numbers[] = {
-      {"fail-invoke", &o.fail_invoke}, {"wrong-from", &o.wrong_from}, {"nan-from", &o.nan_from},
-      {"drift-from", &o.drift_from},   {"hang-at", &o.hang_at},       {"abort-at", &o.abort_at},
-      {"segfault-at", &o.segfault_at}, {"exit-at", &o.exit_at},       {"corrupt-heap-at", &o.corrupt_at},
-      {"fp16", &o.fp16},               {"sleep-ms", &o.sleep_ms},     {"leak", &o.leak},
-      {"recover-after", &o.recover_after}, {"spare-checks", &o.spare}, {"threads", &o.threads},
+      {"fail-invoke", &o->fail_invoke}, {"wrong-from", &o->wrong_from}, {"nan-from", &o->nan_from},
+      {"drift-from", &o->drift_from},   {"hang-at", &o->hang_at},       {"abort-at", &o->abort_at},
+      {"segfault-at", &o->segfault_at}, {"exit-at", &o->exit_at},       {"corrupt-heap-at", &o->corrupt_at},
+      {"fp16", &o->fp16},               {"sleep-ms", &o->sleep_ms},     {"leak", &o->leak},
+      {"recover-after", &o->recover_after}, {"spare-checks", &o->spare}, {"threads", &o->threads},
   };
   for (size_t i = 0; i < n; i++) {
     bool known = false;
@@ -344,73 +379,102 @@ static const char *read_options(char **keys, char **values, size_t n) {
       }
     }
     if (known) continue;
-    if (strcmp(keys[i], "absent") == 0) o.absent = atoi(values[i]);
-    else if (strcmp(keys[i], "fail-prepare") == 0) o.fail_prepare = atoi(values[i]);
-    else if (strcmp(keys[i], "hang-prepare") == 0) o.hang_prepare = atoi(values[i]);
-    else if (strcmp(keys[i], "create") == 0) o.create = strdup(values[i]);
-    else if (strcmp(keys[i], "wrap") == 0) o.wrap = strdup(values[i]);
-    else if (strcmp(keys[i], "count-file") == 0) o.count_file = strdup(values[i]);
+    if (strcmp(keys[i], "absent") == 0) o->absent = atoi(values[i]);
+    else if (strcmp(keys[i], "fail-prepare") == 0) o->fail_prepare = atoi(values[i]);
+    else if (strcmp(keys[i], "hang-prepare") == 0) o->hang_prepare = atoi(values[i]);
+    else if (strcmp(keys[i], "create") == 0) o->create = strdup(values[i]);
+    else if (strcmp(keys[i], "wrap") == 0) o->wrap = strdup(values[i]);
+    else if (strcmp(keys[i], "count-file") == 0) o->count_file = strdup(values[i]);
+    else if (strcmp(keys[i], "device") == 0) o->device = strdup(values[i]);
     else return keys[i];
   }
   return NULL;
 }
 
-static delegate *make_xnnpack(void) {
+// own takes a made-up device: a name in the kernel that one process has at a time, and its end gives back. Those who
+// have it already share it. -1: another process has it.
+static int own(const char *device) {
+  for (fault *f = all; f; f = f->next)
+    if (f->device >= 0 && strcmp(f->o.device, device) == 0) return dup(f->device);
+  struct sockaddr_un name = {.sun_family = AF_UNIX};
+  int n = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "edge-agent-fault-%s", device);
+  int s = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (s >= 0 && bind(s, (struct sockaddr *)&name, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n)) != 0) {
+    close(s);
+    s = -1;
+  }
+  return s;
+}
+
+static delegate *make_xnnpack(fault *f) {
   struct {
     int32_t threads;
     uint32_t flags;
     void *cache;
-  } options = {o.threads > 0 ? (int32_t)o.threads : 1, 1 | 2, NULL}; // signed and unsigned 8 bits
-  library = dlopen(o.wrap, RTLD_NOW | RTLD_LOCAL);
-  delegate *(*create)(const void *) = library ? dlsym(library, "TfLiteXNNPackDelegateCreate") : NULL;
+  } options = {f->o.threads > 0 ? (int32_t)f->o.threads : 1, 1 | 2, NULL}; // signed and unsigned 8 bits
+  f->library = dlopen(f->o.wrap, RTLD_NOW | RTLD_LOCAL);
+  delegate *(*create)(const void *) = f->library ? dlsym(f->library, "TfLiteXNNPackDelegateCreate") : NULL;
   delegate *d = create ? create(&options) : NULL;
   if (!d) {
     if (tell) tell("fault: the library to wrap has no XNNPACK delegate");
     return NULL;
   }
-  xnnpack_prepare = d->prepare;
+  f->xnnpack_prepare = d->prepare;
   d->prepare = prepare;
   return d;
 }
 
+// refuse says why there is no delegate.
+static delegate *refuse(fault *f, const char *why) {
+  if (tell) tell(why);
+  free(f);
+  return NULL;
+}
+
 delegate *tflite_plugin_create_delegate(char **keys, char **values, size_t n, void (*error)(const char *)) {
-  memset(&o, 0, sizeof o);
-  invokes = 0;
-  first = NULL;
   tell = error;
-  const char *unknown = read_options(keys, values, n);
+  fault *f = calloc(1, sizeof *f);
+  if (!f) return NULL;
+  f->device = -1;
+  const char *unknown = read_options(&f->o, keys, values, n);
   if (unknown) {
     char line[200];
     snprintf(line, sizeof line, "fault: there is no option %s", unknown);
-    if (error) error(line);
+    return refuse(f, line);
+  }
+  if (f->o.recover_after && tries(f->o.count_file) > f->o.recover_after)
+    f->o = (options){.wrap = f->o.wrap, .threads = f->o.threads, .device = f->o.device};
+  if (f->o.absent) return refuse(f, "fault: there is no such device");
+  if (f->o.device && (f->device = own(f->o.device)) < 0) return refuse(f, "fault: another process has the device");
+  const char *create = f->o.create ? f->o.create : "";
+  if (strcmp(create, "abort") == 0) abort();
+  if (strcmp(create, "segfault") == 0) segfault();
+  if (strcmp(create, "hang") == 0) hang();
+  if (strcmp(create, "exit") == 0) exit(3);
+  f->d = f->o.wrap ? make_xnnpack(f) : calloc(1, sizeof *f->d);
+  if (!f->d) {
+    if (f->device >= 0) close(f->device);
+    free(f);
     return NULL;
   }
-  if (o.recover_after && tries() > o.recover_after) {
-    const char *wrap = o.wrap;
-    long threads = o.threads;
-    memset(&o, 0, sizeof o);
-    o.wrap = wrap;
-    o.threads = threads;
-  }
-  if (o.absent) {
-    if (error) error("fault: there is no such device");
-    return NULL;
-  }
-  if (o.create && strcmp(o.create, "abort") == 0) abort();
-  if (o.create && strcmp(o.create, "segfault") == 0) segfault();
-  if (o.create && strcmp(o.create, "hang") == 0) hang();
-  if (o.create && strcmp(o.create, "exit") == 0) exit(3);
-  if (o.wrap) return make_xnnpack();
-  delegate *d = calloc(1, sizeof *d);
-  if (d) d->prepare = prepare;
-  return d;
+  f->d->prepare = prepare;
+  f->next = all;
+  all = f;
+  return f->d;
 }
 
 void tflite_plugin_destroy_delegate(delegate *d) {
-  if (!library) {
-    free(d);
-    return;
+  fault *f = of(d);
+  if (!f) return;
+  for (fault **p = &all; *p; p = &(*p)->next) {
+    if (*p == f) {
+      *p = f->next;
+      break;
+    }
   }
-  void (*destroy)(delegate *) = dlsym(library, "TfLiteXNNPackDelegateDelete");
+  if (f->device >= 0) close(f->device);
+  void (*destroy)(delegate *) = f->library ? dlsym(f->library, "TfLiteXNNPackDelegateDelete") : NULL;
   if (destroy) destroy(d);
+  else if (!f->library) free(d);
+  free(f);
 }
