@@ -99,13 +99,16 @@ type Judge struct {
 type Status struct {
 	Delegate string // its name in the chain: the kind, with a number when it is not the first of its kind
 	State    State
-	Reason   string    // why it is not active
-	Since    time.Time // in this state
-	NextTry  time.Time // when a broken one is tried again; zero otherwise
-	Restarts uint64    // workers that were replaced
-	PID      int       // of the worker; 0 while there is none
-	Resident uint64    // bytes, as the worker reports; 0 while there is none
-	Runtime  string    // version of the library
+	Reason   string        // why it is not active
+	Since    time.Time     // in this state
+	NextTry  time.Time     // when a broken one is tried again; zero otherwise
+	Restarts uint64        // workers that were replaced
+	PID      int           // of the worker; 0 while there is none
+	Resident uint64        // bytes, as the worker reports; 0 while there is none
+	Runtime  string        // version of the runtime library
+	Library  string        // path of the delegate's own library, else of the runtime; "": none was found yet
+	Takes    string        // what of the model it runs, in words; "": all, or it cannot be told
+	Opened   time.Duration // from the start of its worker until the model was open
 	Cage     worker.Cage
 
 	Forced   bool          // a command put it first

@@ -139,13 +139,16 @@ func (m *member) serve(ctx context.Context, s *session) *setback {
 	}
 }
 
+// Ending is the reason of a delegate that is lost and whose own reason is not known yet.
+const Ending = "its worker is being ended"
+
 // bury ends a session and says why it had to.
 func (m *member) bury(ctx context.Context, s *session) *setback {
 	b := &setback{state: Broken}
 	if s.condemned() {
 		b.state = Quarantined
 	}
-	m.c.expel(m, b.state, "its worker is being ended")
+	m.c.expel(m, b.state, Ending)
 	b.reason = s.end()
 	select {
 	case <-s.proc.Done():

@@ -39,6 +39,7 @@ type member struct {
 	forced   bool   // written by Command
 	checks   Checks // written by the drift watch too
 	served   bool   // it has been active
+	library  string // as Status tells it
 }
 
 // half says whether it may compute in half precision.
@@ -81,11 +82,11 @@ func (m *member) status(active bool) Status {
 	defer m.mu.Unlock()
 	st := Status{
 		Delegate: m.name, State: m.state, Reason: m.reason, Since: m.since, NextTry: m.next, Restarts: m.restarts,
-		Forced: m.forced, Median: m.median, Falls: m.falls, Checks: m.checks,
+		Forced: m.forced, Median: m.median, Falls: m.falls, Checks: m.checks, Library: m.library,
 	}
 	if s := m.session; s != nil {
 		st.PID, st.Runtime, st.Cage, st.Resident = s.proc.PID(), s.opened.Version, s.opened.Cage, s.resident()
-		st.Deadline = s.limit()
+		st.Deadline, st.Takes, st.Opened = s.limit(), s.opened.Takes, s.took
 	}
 	switch {
 	case active:
@@ -110,6 +111,13 @@ func (m *member) open(ctx context.Context, st State) (*session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// uses notes the library that it is about to run in.
+func (m *member) uses(library string) {
+	m.mu.Lock()
+	m.library = library
+	m.mu.Unlock()
 }
 
 // count notes that a worker is gone that was there; fell: for a fault.

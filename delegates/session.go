@@ -38,7 +38,8 @@ type session struct {
 	parts  [][][]byte   // by slot of out: the outputs in it
 	most   uint64       // bytes of resident memory; 0: no limit
 	born   time.Time
-	pace   pace // how long its invokes take
+	took   time.Duration // to open the model
+	pace   pace          // how long its invokes take
 
 	using sync.RWMutex // held while outputs are copied, and to unmap them
 	order sync.Mutex   // makes the order of flights that of the requests
@@ -93,6 +94,7 @@ func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File
 	defer cancel()
 	q := k.request(&s.m.c.cfg, s.m.cfg)
 	q.Library, q.Model = lib.Path, path
+	s.m.uses(cmp.Or(q.Plugin, lib.Path))
 	_, body, err := s.proc.Call(ctx, worker.Message{Type: worker.Open}, q, lib.file, model)
 	if err != nil {
 		return err
@@ -100,6 +102,7 @@ func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File
 	if err = json.Unmarshal(body, &s.opened); err != nil {
 		return fmt.Errorf("the worker's description of the model: %w", err)
 	}
+	s.took = time.Since(s.born)
 	if err = cmp.Or(checkTensors(s.opened.Inputs), checkTensors(s.opened.Outputs)); err != nil {
 		return err
 	}

@@ -137,6 +137,7 @@ type DelegateLine struct {
 	Falls    uint64     `json:"falls,omitempty"`       // times that it failed while it could answer
 	Median   float64    `json:"median_ms,omitempty"`   // of an invoke, where it was measured
 	Deadline float64    `json:"deadline_ms,omitempty"` // of its next invoke, while it has a worker
+	Takes    string     `json:"takes,omitempty"`       // what of the model it runs, in words; "": all, or unknown
 
 	Checks *DelegateChecks `json:"checks,omitempty"` // against cpu
 }

@@ -31,7 +31,8 @@ this machine, and publishes the answers, with the latency of every frame, over M
   edge-agent init                         write a config for this board
   edge-agent validate -c config.yaml      what is wrong with a config
   edge-agent watch                        what agents see now
-  edge-agent doctor                       what is wrong with this machine`,
+  edge-agent doctor                       what is wrong with this machine
+  edge-agent delegates                    what can run models here, and how fast`,
 		Args:          cobra.ArbitraryArgs, // told by chooseCommand, with the command that was meant
 		SilenceErrors: true,                // told by report
 		SilenceUsage:  true,
@@ -51,6 +52,7 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		newValidate(),
 		newInit(),
 		newDoctor(),
+		newDelegates(),
 		newVersion(),
 		newInfer(),
 	)

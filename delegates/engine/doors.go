@@ -193,6 +193,9 @@ var pluginDevices = []string{
 	"/dev/ethosu0", "/dev/dma_heap", "/dev/ion",
 }
 
+// PluginDevices are the device nodes that a TFLite delegate plugin may open.
+func PluginDevices() []string { return pluginDevices }
+
 // openPlugin runs the model on a TFLite delegate plugin.
 func openPlugin(o *opening) (model, error) {
 	return openTFLite(o, func() (*tflite.Delegate, worker.Caging, error) {
