@@ -191,21 +191,22 @@ func lookAtDelegates(ctx context.Context, cmd *cobra.Command, o *delegatesOption
 // subject is the model to try, with the config's delegates for it. Without a config it
 // is tried as if there were an empty one.
 func (o *delegatesOptions) subject(cmd *cobra.Command) (*agent, *infer.Spec, []delegates.Delegate, error) {
-	named, err := cmd.Flags().GetString("config")
-	if err != nil {
-		return nil, nil, nil, err
-	}
+	named, _ := cmd.Flags().GetString("config") // the flag is there
 	a := &agent{cfg: &config.Config{}}
-	if _, err := config.Find(named); named != "" || err == nil {
+	_, err := config.Find(named)
+	if named != "" || err == nil {
 		if a.cfg, err = loadConfig(cmd); err != nil {
 			return nil, nil, nil, err
 		}
 	}
 	ids := a.cfg.ModelIDs()
 	if _, known := a.cfg.Models[o.model]; known || o.model == "" && len(ids) > 0 {
-		id := cmp.Or(o.model, ids[0])
-		spec, err := modelSpec(a.cfg, id)
-		return a, spec, a.delegates(a.cfg.Models[id]), err
+		id := o.model
+		if !known {
+			id = ids[0]
+		}
+		s, wrong := modelSpec(a.cfg, id)
+		return a, s, a.delegates(a.cfg.Models[id]), wrong
 	}
 	if ext := strings.ToLower(filepath.Ext(o.model)); o.model != "" && ext != ".yaml" && ext != ".yml" && ext != ".tflite" {
 		return nil, nil, nil, exit.Errorf(exit.Usage, "there is no model %q in the config; it has %s; or name a manifest.yaml or a .tflite file", o.model, orDash(strings.Join(ids, ", ")))
@@ -254,7 +255,9 @@ func unsettled(st delegates.Status) bool {
 }
 
 // able says whether a delegate can answer.
-func able(st delegates.Status) bool { return st.State == delegates.Active || st.State == delegates.Standby }
+func able(st delegates.Status) bool {
+	return st.State == delegates.Active || st.State == delegates.Standby
+}
 
 // row tells of one delegate, and times it if it can answer.
 func (o *delegatesOptions) row(ctx context.Context, chain *delegates.Chain, c delegates.Candidate, st delegates.Status) (delegateRow, error) {
