@@ -229,7 +229,7 @@ func (c *Chain) AddPool(ctx context.Context, p *worker.Pool) error {
 			continue // its successor gets all pools
 		}
 		wg.Go(func() {
-			err := s.proc.Attach(ctx, p, false)
+			err := s.proc.AttachTo(ctx, s.model, p, false)
 			switch {
 			case err == nil, errors.Is(err, worker.ErrDied):
 			case m.cpu():
@@ -253,7 +253,7 @@ func (c *Chain) RemovePool(p *worker.Pool) {
 	defer c.attach.Unlock()
 	for _, m := range c.members {
 		if s := m.attached(); s != nil {
-			_ = s.proc.Detach(p) // a dead worker has nothing mapped
+			_ = s.proc.DetachFrom(s.model, p) // a dead worker has nothing mapped
 		}
 	}
 	c.pools = slices.DeleteFunc(c.pools, func(q *worker.Pool) bool { return q == p })

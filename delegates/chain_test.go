@@ -193,9 +193,9 @@ func TestAWorkerThatGrowsIsReplaced(t *testing.T) {
 
 // underWay is how many frames the worker has.
 func underWay(s *session) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.flights)
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return len(s.d.flights)
 }
 
 func waitFor(t *testing.T, what string, ok func() bool) {

@@ -34,6 +34,7 @@ type Delegate struct {
 	File        string            // the .tflite made for this delegate, whose twin Config.File is; "": Config.File
 	Library     string            // the delegate's own library: external's plugin, gpu's own; "": the kind's default
 	Options     map[string]string // the delegate's own options, handed over as they are
+	Device      string            // external: a device that only one process can own; those of one name share a worker, whatever their model
 	Precision   string            // gpu: "fp16" or "fp32"; "": fp32
 	Threads     int               // of the CPU; 0 means 1
 	WeightCache string            // cpu: file for XNNPACK's packed weights; "" means none
@@ -57,6 +58,7 @@ type Config struct {
 	NoTFLite  error      // why TFLite is nil
 	Delegates []Delegate // in order of preference; cpu is appended when it is not named
 	Start     Start
+	Devices   *Devices    // of the daemon, for delegates whose device has one owner; nil: each has a worker of its own
 	Spec      worker.Spec // Binary, Args, Env and Build of the workers; the rest is filled in
 	Log       *slog.Logger
 	// Event, if not nil, is told of each change for the worse and back. It must not

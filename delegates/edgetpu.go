@@ -45,6 +45,16 @@ func edgeTPULibrary(c *Config, d Delegate) (*Library, error) {
 	return c.tfLite()
 }
 
+// edgeTPUKey names the Edge TPU that a delegate runs on: where there is one only, it is
+// the same whatever the entry calls it.
+func edgeTPUKey(d Delegate) string {
+	name := d.Options[optionDevice]
+	if len(devices.Root("/").EdgeTPUs()) < 2 {
+		name = ""
+	}
+	return strings.TrimSpace(EdgeTPU + " " + name)
+}
+
 func edgeTPURequest(c *Config, d Delegate) engine.OpenRequest {
 	q := request(c, d)
 	q.Plugin, _ = edgeTPU("/", d) // edgeTPULibrary has told an error

@@ -152,7 +152,7 @@ func (c *Chain) answering(tried uint64) (*session, error) {
 		if tried&(1<<m.index) != 0 {
 			continue
 		}
-		if s := m.usable(); s != nil {
+		if s := m.free(); s != nil {
 			return s, nil
 		}
 	}

@@ -8,10 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync/atomic"
 	"time"
 
+	"edgeagent/delegates/engine"
 	"edgeagent/internal/pipeline"
 	"edgeagent/internal/worker"
 )
@@ -24,6 +26,8 @@ var errNotRun = errors.New("the worker was lost before the frame's turn")
 
 // flight is an invoke under way.
 type flight struct {
+	s      *session
+	number uint64          // in the worker's line, from 1
 	frame  *pipeline.Frame // nil for inputs that come from no camera
 	out    uint16          // where its outputs go
 	asked  worker.Asked
@@ -44,7 +48,7 @@ type flight struct {
 // not nil, is retained until the worker cannot read the slot any more. When ctx
 // ends the invoke gets another second.
 func (s *session) launch(ctx context.Context, frame *pipeline.Frame, view, slot uint16, wait bool) *flight {
-	fl := &flight{frame: frame}
+	fl := &flight{s: s, frame: frame}
 	if wait {
 		fl.out = <-s.outs
 	} else {
@@ -61,7 +65,7 @@ func (s *session) launch(ctx context.Context, frame *pipeline.Frame, view, slot 
 // probe is launch for a check: it takes no live frame's place, and has a deadline of
 // its own (0: the session's).
 func (s *session) probe(ctx context.Context, view, slot uint16, limit time.Duration) *flight {
-	fl := &flight{out: <-s.spare, spare: true, limit: limit}
+	fl := &flight{s: s, out: <-s.spare, spare: true, limit: limit}
 	s.send(ctx, fl, view, slot)
 	return fl
 }
@@ -71,7 +75,7 @@ func (s *session) send(ctx context.Context, fl *flight, view, slot uint16) {
 	fl.call, cancel = context.WithCancel(context.WithoutCancel(ctx))
 	fl.cancel = cancel
 	fl.unhook = context.AfterFunc(ctx, func() { time.AfterFunc(hurry, cancel) })
-	m := worker.Message{Type: worker.Invoke, View: view, Slot: slot, N: uint32(fl.out)}
+	m := worker.Message{Type: worker.Invoke, Model: s.model, View: view, Slot: slot, N: uint32(fl.out)}
 	if fl.frame != nil {
 		fl.frame.Retain()
 		m.Seq = fl.frame.Seq
@@ -122,6 +126,9 @@ func (s *session) await(ctx context.Context, fl *flight, a *pipeline.Answer) err
 		}
 		err = worker.ErrDied
 	}
+	if errors.Is(err, worker.ErrDied) {
+		s.d.accuse(fl)
+	}
 	return s.fault(ctx, err, f, fl, s.land(fl, 0, false) > 0)
 }
 
@@ -150,25 +157,71 @@ func (s *session) fault(ctx context.Context, err error, f *worker.Failure, fl *f
 
 // ask sends a request. Its turn has come if no other is under way.
 func (s *session) ask(m worker.Message, fl *flight) {
-	s.order.Lock()
-	defer s.order.Unlock()
-	s.mu.Lock()
-	fl.sent = pipeline.Now()
-	s.flights = append(s.flights, fl)
-	if len(s.flights) == 1 {
-		s.begin(fl.sent)
+	s.line(fl, func() (worker.Asked, error) { return s.proc.Ask(fl.call, m) })
+}
+
+// line puts a flight at the end of the worker's line, as send sends its request.
+func (s *session) line(fl *flight, send func() (worker.Asked, error)) {
+	d := s.d
+	d.order.Lock()
+	defer d.order.Unlock()
+	d.mu.Lock()
+	d.asked++
+	fl.number, fl.sent = d.asked, pipeline.Now()
+	d.flights = append(d.flights, fl)
+	if len(d.flights) == 1 {
+		d.begin(fl.sent)
 	}
-	s.mu.Unlock()
-	fl.asked, fl.failed = s.proc.Ask(fl.call, m)
+	d.mu.Unlock()
+	fl.asked, fl.failed = send()
+}
+
+// load has the worker open the model: a flight like the invokes, for on a device that
+// several models share it stands in one line with them.
+func (s *session) load(ctx context.Context, k kind, q engine.OpenRequest, files ...*os.File) ([]byte, error) {
+	fl := &flight{s: s, limit: k.opening, spare: true}
+	fl.call, fl.cancel = context.WithCancel(ctx)
+	defer fl.cancel()
+	d := s.d
+	d.busy(1)
+	defer func() {
+		d.busy(-1)
+		for _, o := range d.others(nil) {
+			o.m.c.wake()
+		}
+	}()
+	s.line(fl, func() (worker.Asked, error) {
+		return s.proc.AskWith(fl.call, worker.Message{Type: worker.Open, Model: s.model}, q, files...)
+	})
+	var body []byte
+	err := fl.failed
+	if err == nil {
+		_, body, err = fl.asked.Answer(fl.call)
+	}
+	var f *worker.Failure
+	goesOn := err == nil || errors.As(err, &f)
+	if errors.Is(err, worker.ErrDied) {
+		d.accuse(fl)
+	}
+	s.land(fl, pipeline.Now(), goesOn)
+	switch {
+	case goesOn:
+	case fl.late.Load(), errors.Is(err, context.DeadlineExceeded):
+		err = context.DeadlineExceeded
+		s.kill("its model did not open within " + k.opening.String())
+	case !errors.Is(err, worker.ErrDied) && s.alive():
+		s.kill("the agent stops") // the worker is still at it
+	}
+	return body, err
 }
 
 // begin notes that the first flight's turn has come: its deadline counts from here.
-// s.mu is held.
-func (s *session) begin(now int64) {
-	fl := s.flights[0]
+// d.mu is held.
+func (d *desk) begin(now int64) {
+	fl := d.flights[0]
 	fl.began = max(now, fl.sent)
 	if fl.limit == 0 {
-		fl.limit = s.limit()
+		fl.limit = fl.s.limit()
 	}
 	fl.timer = time.AfterFunc(fl.limit, func() {
 		fl.late.Store(true)
@@ -179,16 +232,21 @@ func (s *session) begin(now int64) {
 // land takes a flight off and says when its turn had come, 0 if it had not. When
 // the worker goes on, the next one's turn has come.
 func (s *session) land(fl *flight, now int64, goesOn bool) (began int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	d := s.d
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if fl.timer != nil {
 		fl.timer.Stop()
 	}
-	if i := slices.Index(s.flights, fl); i >= 0 {
-		s.flights = slices.Delete(s.flights, i, i+1)
+	if i := slices.Index(d.flights, fl); i >= 0 {
+		d.flights = slices.Delete(d.flights, i, i+1)
 	}
-	if goesOn && len(s.flights) > 0 && s.flights[0].began == 0 {
-		s.begin(now)
+	if goesOn && len(d.flights) > 0 && d.flights[0].began == 0 {
+		d.begin(now)
+	}
+	if len(d.flights) == 0 && d.emptied != nil {
+		close(d.emptied)
+		d.emptied = nil
 	}
 	return fl.began
 }

@@ -111,19 +111,19 @@ func TestWhatWaitsIsNotLost(t *testing.T) {
 
 // The deadline of what waits counts from its turn.
 func TestDeadlineCountsFromTheTurn(t *testing.T) {
-	s := new(session)
+	s := &session{d: new(desk)}
 	s.pace.fixed = time.Hour
-	flights := []*flight{{cancel: func() {}}, {cancel: func() {}}}
-	s.flights = append(s.flights, flights...)
-	s.begin(100)
+	flights := []*flight{{s: s, cancel: func() {}}, {s: s, cancel: func() {}}}
+	s.d.flights = append(s.d.flights, flights...)
+	s.d.begin(100)
 	if flights[0].timer == nil || flights[1].timer != nil {
 		t.Error("one deadline is to count: the first flight's")
 	}
 	if began := s.land(flights[0], 200, true); began != 100 || flights[1].began != 200 || flights[1].timer == nil {
 		t.Errorf("landed %d, the next began at %d", began, flights[1].began)
 	}
-	if began := s.land(flights[1], 300, true); began != 200 || len(s.flights) != 0 {
-		t.Errorf("landed %d, %d are left", began, len(s.flights))
+	if began := s.land(flights[1], 300, true); began != 200 || len(s.d.flights) != 0 {
+		t.Errorf("landed %d, %d are left", began, len(s.d.flights))
 	}
 }
 

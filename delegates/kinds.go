@@ -27,6 +27,7 @@ type kind struct {
 	deadline time.Duration                                  // of an invoke
 	opening  time.Duration                                  // deadline of open: libraries are loaded, weights packed, programs compiled
 	request  func(c *Config, d Delegate) engine.OpenRequest // session.open adds the files
+	device   func(d Delegate) string                        // what only one process can own at a time; "" or nil: nothing of the kind
 	// library is the runtime that it runs in, the chain's; an error says in words why
 	// it cannot run here, as far as that is seen without starting a worker.
 	library func(c *Config, d Delegate) (*Library, error)
@@ -36,8 +37,8 @@ type kind struct {
 var kinds = map[string]kind{
 	CPU:      {deadline: 10 * time.Second, opening: 60 * time.Second, request: request, library: cpuLibrary},
 	GPU:      {deadline: 5 * time.Second, opening: 3 * time.Minute, request: gpuRequest, library: gpuLibrary},
-	EdgeTPU:  {deadline: 5 * time.Second, opening: 60 * time.Second, request: edgeTPURequest, library: edgeTPULibrary},
-	External: {deadline: 5 * time.Second, opening: 60 * time.Second, request: request, library: pluginLibrary},
+	EdgeTPU:  {deadline: 5 * time.Second, opening: 60 * time.Second, request: edgeTPURequest, library: edgeTPULibrary, device: edgeTPUKey},
+	External: {deadline: 5 * time.Second, opening: 60 * time.Second, request: request, library: pluginLibrary, device: namedDevice},
 }
 
 // request is what the worker is told of d.
@@ -55,6 +56,14 @@ func cpuLibrary(c *Config, d Delegate) (*Library, error) {
 		return c.tfLite()
 	}
 	return c.Library, nil
+}
+
+// namedDevice is what the entry of a plugin says.
+func namedDevice(d Delegate) string {
+	if d.Device == "" {
+		return ""
+	}
+	return External + " " + d.Device
 }
 
 // pluginLibrary is TFLite, if the plugin is there.

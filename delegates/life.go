@@ -27,11 +27,12 @@ const (
 
 // setback is why a delegate cannot be asked.
 type setback struct {
-	state  State // Absent, Broken or Quarantined
-	reason string
-	slowly bool            // there is no use in trying again soon
-	lived  time.Duration   // for how long it could be asked; 0: it never could
-	gone   <-chan struct{} // closed when the last worker is; nil: it is
+	state    State // Absent, Broken or Quarantined
+	reason   string
+	slowly   bool            // there is no use in trying again soon
+	innocent bool            // its device's worker was ended for another model
+	lived    time.Duration   // for how long it could be asked; 0: it never could
+	gone     <-chan struct{} // closed when the last worker is; nil: it is
 }
 
 // strive opens the delegate, over and over, until ctx ends.
@@ -45,6 +46,9 @@ func (m *member) strive(ctx context.Context) {
 		}
 		if ctx.Err() != nil {
 			return
+		}
+		if b.innocent {
+			continue // nothing is wrong with it: as soon as its device is free again
 		}
 		delay := wait.Next(b.lived)
 		if b.lived > 0 {
@@ -86,7 +90,7 @@ func (m *member) attempt(ctx context.Context) (*session, *setback) {
 		return s, nil
 	case errors.Is(err, errWrong):
 		s.condemn(err.Error())
-	case ctx.Err() == nil:
+	case ctx.Err() == nil && (s.d.devices == nil || s.alive()):
 		s.kill("it failed its check: " + err.Error())
 	}
 	return nil, m.bury(ctx, s)
@@ -94,7 +98,7 @@ func (m *member) attempt(ctx context.Context) (*session, *setback) {
 
 // unopened says what a failed open means.
 func (m *member) unopened(err error) *setback {
-	b := &setback{state: Broken, reason: err.Error()}
+	b := &setback{state: Broken, reason: err.Error(), innocent: errors.Is(err, errBystander)}
 	var f *worker.Failure
 	switch {
 	case errors.As(err, &f):
@@ -134,7 +138,7 @@ func (m *member) serve(ctx context.Context, s *session) *setback {
 		}
 		b := m.bury(ctx, s)
 		b.lived = max(time.Since(began), 1)
-		m.count(true)
+		m.count(!b.innocent)
 		return b
 	}
 }
@@ -150,6 +154,10 @@ func (m *member) bury(ctx context.Context, s *session) *setback {
 	}
 	m.c.expel(m, b.state, Ending)
 	b.reason = s.end()
+	if b.innocent = s.innocent(); b.innocent {
+		m.c.expel(m, Warming, s.why())
+		m.c.settle()
+	}
 	select {
 	case <-s.proc.Done():
 	default:

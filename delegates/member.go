@@ -66,6 +66,16 @@ func (m *member) usable() *session {
 	return nil
 }
 
+// free is usable, but for a worker that is busy with opening another model: a live
+// frame does not wait for that.
+func (m *member) free() *session {
+	s := m.usable()
+	if s != nil && s.d.occupied() {
+		return nil
+	}
+	return s
+}
+
 // attached is the session that knows the chain's pools, nil when there is none.
 func (m *member) attached() *session {
 	m.mu.Lock()
@@ -240,7 +250,7 @@ func (c *Chain) admit(ctx context.Context, m *member, s *session, st State) erro
 	ctx, cancel := context.WithTimeout(ctx, attaching)
 	defer cancel()
 	for _, p := range c.pools {
-		if err := s.proc.Attach(ctx, p, false); err != nil {
+		if err := s.proc.AttachTo(ctx, s.model, p, false); err != nil {
 			return exit.With(exit.OS, err)
 		}
 	}

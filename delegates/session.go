@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -30,7 +31,9 @@ const (
 // session is a worker with an open model.
 type session struct {
 	m      *member
-	proc   *worker.Process
+	d      *desk           // the worker's
+	proc   *worker.Process // d's
+	model  uint16          // which of the worker's models
 	opened engine.OpenReply
 	out    *worker.Pool // its outputs; dies with it, as a late worker may still write there
 	outs   chan uint16  // slots of out that no invoke of a live frame uses
@@ -42,17 +45,16 @@ type session struct {
 	pace   pace          // how long its invokes take
 
 	using sync.RWMutex // held while outputs are copied, and to unmap them
-	order sync.Mutex   // makes the order of flights that of the requests
 
 	lost chan struct{} // closed when it was killed or found dead: ask it nothing
 
-	mu      sync.Mutex
-	doomed  bool              // lost is closed
-	reason  string            // why it was killed, when it was us
-	wrong   bool              // it was killed for a wrong answer
-	over    bool              // buried
-	flights []*flight         // the invokes under way, in the worker's order
-	orphans []*pipeline.Frame // lent to a worker that did not answer
+	mu        sync.Mutex
+	doomed    bool              // lost is closed
+	bystander bool              // its worker was ended for another session's sake
+	reason    string            // why it was killed, when it was us
+	wrong     bool              // it was killed for a wrong answer
+	over      bool              // buried
+	orphans   []*pipeline.Frame // lent to a worker that did not answer
 }
 
 // start starts a worker and has it open the model. An error carries an exit code.
@@ -71,22 +73,48 @@ func (m *member) start(ctx context.Context) (*session, error) {
 		defer func() { _ = f.Close() }()
 		model, path = f, m.cfg.File
 	}
-	spec := c.Spec
-	spec.Kind, spec.Name, spec.Log = engine.Kind, "infer "+c.Model+"/"+m.name, c.Log
-	p, err := c.Start(ctx, spec)
-	if err != nil {
+	s := &session{m: m, most: c.MaxResident, born: time.Now(), lost: make(chan struct{})}
+	if err := s.sit(ctx, k); err != nil {
 		return nil, exit.With(exit.OS, err)
 	}
-	s := &session{m: m, proc: p, most: c.MaxResident, born: time.Now(), lost: make(chan struct{})}
 	s.pace.fixed = c.Deadline
 	if m.cpu() && s.pace.fixed == 0 {
 		s.pace.fixed = k.deadline
 	}
 	if err := s.open(ctx, k, lib, model, path); err != nil {
 		s.end()
+		if s.innocent() {
+			return nil, fmt.Errorf("%w: %s", errBystander, s.why())
+		}
 		return nil, s.openError(path, err)
 	}
 	return s, nil
+}
+
+// errBystander says that a session's worker was ended for another's sake.
+var errBystander = errors.New("its model was not opened")
+
+// sit gets the session a worker: one of its own, or its device's.
+func (s *session) sit(ctx context.Context, k kind) error {
+	c := &s.m.c.cfg
+	spec := c.Spec
+	spec.Kind, spec.Log = engine.Kind, c.Log
+	key := ""
+	if k.device != nil && c.Devices != nil {
+		key = k.device(s.m.cfg)
+	}
+	if key != "" {
+		spec.Name = "infer " + key // it serves more than one model
+		return c.Devices.join(ctx, key, s, func() (*worker.Process, error) { return c.Start(ctx, spec) })
+	}
+	spec.Name = "infer " + c.Model + "/" + s.m.name
+	p, err := c.Start(ctx, spec)
+	if err != nil {
+		return err
+	}
+	s.proc, s.d = p, &desk{proc: p}
+	s.d.sessions = []*session{s}
+	return nil
 }
 
 func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File, path string) error {
@@ -95,7 +123,7 @@ func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File
 	q := k.request(&s.m.c.cfg, s.m.cfg)
 	q.Library, q.Model = lib.Path, path
 	s.m.uses(cmp.Or(q.Plugin, lib.Path))
-	_, body, err := s.proc.Call(ctx, worker.Message{Type: worker.Open}, q, lib.file, model)
+	body, err := s.load(ctx, k, q, lib.file, model)
 	if err != nil {
 		return err
 	}
@@ -118,7 +146,7 @@ func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File
 		s.outs <- uint16(i)
 	}
 	s.spare <- inHand
-	return s.proc.Attach(ctx, s.out, true)
+	return s.proc.AttachTo(ctx, s.model, s.out, true)
 }
 
 // What a worker may claim of its tensors: far above any model that a board runs.
@@ -258,13 +286,56 @@ func (s *session) doom(reason string, wrong bool) {
 		s.reason = reason
 	}
 	s.wrong = s.wrong || wrong
+	s.mu.Unlock()
 	if reason != "" { // else it is dead, and its last answers may still be read
-		for _, fl := range s.flights {
+		s.d.mu.Lock()
+		if s.d.culprit == nil {
+			s.d.culprit = s
+		}
+		for _, fl := range s.d.flights {
 			fl.cancel()
 		}
+		s.d.mu.Unlock()
 	}
-	s.mu.Unlock()
+	for _, o := range s.d.others(s) {
+		o.lose()
+	}
 	s.proc.Kill()
+}
+
+// why is the reason of its end.
+func (s *session) why() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.reason
+}
+
+// lose takes a session out of use whose worker is ended for another's sake.
+func (s *session) lose() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.doomed {
+		s.doomed = true
+		close(s.lost)
+	}
+}
+
+// innocent says, when the worker has ended, whether that was another session's fault.
+func (s *session) innocent() bool {
+	if s.d.devices == nil {
+		return false
+	}
+	who := s.d.blame()
+	if who == nil || who == s {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.reason == "" {
+		s.bystander = true
+		s.reason = "its device's worker was ended for " + who.m.c.cfg.Model + "/" + who.m.name
+	}
+	return s.bystander
 }
 
 // condemned says that the session was ended for a wrong answer.
@@ -276,21 +347,42 @@ func (s *session) condemned() bool {
 
 // busy says whether an invoke is under way.
 func (s *session) busy() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.flights) > 0
+	s.d.mu.Lock()
+	defer s.d.mu.Unlock()
+	return slices.ContainsFunc(s.d.flights, func(fl *flight) bool { return fl.s == s })
 }
 
 // end kills the worker, waits until it is reaped or written off, and lets go of
 // what it held. It says why the worker ended.
 func (s *session) end() string {
+	if last := s.d.leave(s); !last && s.unload() {
+		return s.bury(true)
+	}
 	return s.bury(s.proc.End())
+}
+
+// unload has a worker that others use close the model of this one; false when it cannot.
+func (s *session) unload() bool {
+	if !s.alive() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), s.limit()+farewell)
+	defer cancel()
+	_, _, err := s.proc.Call(ctx, worker.Message{Type: worker.Close, Model: s.model}, nil)
+	if err != nil {
+		s.kill("it did not close its model: " + err.Error())
+	}
+	return err == nil
 }
 
 // stop is end for a worker that may say goodbye first.
 func (s *session) stop(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, farewell)
 	defer cancel()
+	if last := s.d.leave(s); !last {
+		s.bury(s.unload())
+		return
+	}
 	s.bury(s.proc.Stop(ctx))
 }
 

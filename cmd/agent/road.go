@@ -38,6 +38,7 @@ type workshop struct {
 	self    *worker.Binary
 	library *delegates.Library
 
+	devices  *delegates.Devices
 	tflite   *delegates.Library // nil: there is none
 	noTFLite error              // why
 }
@@ -54,7 +55,7 @@ func openWorkshop(library, tflite string) (*workshop, error) {
 		_ = lib.Close()
 		return nil, exit.With(exit.OS, err)
 	}
-	w := &workshop{spawner: worker.NewSpawner(), self: self, library: lib}
+	w := &workshop{spawner: worker.NewSpawner(), self: self, library: lib, devices: delegates.NewDevices()}
 	w.tflite, w.noTFLite = delegates.OpenTFLite(tflite)
 	return w, nil
 }
@@ -71,7 +72,7 @@ func (w *workshop) close() {
 // chainConfig is for a model with these delegates.
 func (w *workshop) chainConfig(s *infer.Spec, ds []delegates.Delegate) delegates.Config {
 	return delegates.Config{
-		Model: s.ID, File: s.File, Library: w.library, TFLite: w.tflite, NoTFLite: w.noTFLite, Delegates: ds, Start: w.spawner.Start,
+		Model: s.ID, File: s.File, Library: w.library, TFLite: w.tflite, NoTFLite: w.noTFLite, Delegates: ds, Start: w.spawner.Start, Devices: w.devices,
 		Spec: worker.Spec{Binary: w.self, Args: []string{"infer"}, Build: build.ID()},
 	}
 }
@@ -167,7 +168,7 @@ func cageOf(c *delegates.Chain) string {
 func (a *agent) delegates(m config.Model) (all []delegates.Delegate) {
 	for _, d := range m.Delegates {
 		all = append(all, delegates.Delegate{
-			Kind: d.Kind, File: a.resolved(d.File), Library: a.resolved(d.Library), Options: d.Options, Precision: d.Precision,
+			Kind: d.Kind, File: a.resolved(d.File), Library: a.resolved(d.Library), Options: d.Options, Precision: d.Precision, Device: d.Device,
 			Threads: m.CPUThreads(d),
 		})
 	}

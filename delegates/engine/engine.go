@@ -30,7 +30,7 @@ func Main(parent int, build string) error {
 
 // Serve is Main without the process: it answers c's daemon until that says goodbye.
 func Serve(c *worker.Child, g *worker.Greeting) error {
-	h := &handler{child: c, areas: c.Areas(), bindings: map[slotKey]binding{}}
+	h := &handler{child: c, areas: c.Areas(), models: map[uint16]*loaded{}}
 	defer h.close()
 	return c.Serve(g, h)
 }
@@ -42,13 +42,18 @@ type slotKey struct {
 	out        uint32
 }
 
-// handler is the state of one worker: one model on one delegate.
+// handler is the state of one worker: mostly one model on one delegate; several where
+// a device has one owner.
 type handler struct {
-	child *worker.Child
-	areas *worker.Areas
+	child  *worker.Child
+	areas  *worker.Areas
+	models map[uint16]*loaded // by Message.Model
+	cage   *worker.Cage       // nil until it is on
+}
 
-	opened  bool // or tried to
-	model   model
+// loaded is one model, from the attempt to open it on.
+type loaded struct {
+	model   model // nil: it did not open
 	inputs  []pipeline.TensorInfo
 	outputs []pipeline.TensorInfo
 
@@ -70,6 +75,13 @@ func (h *handler) Handle(_ context.Context, r *worker.Request) {
 		h.invoke(r)
 	case worker.Profile:
 		h.profile(r)
+	case worker.Close:
+		closeFiles(r.Files)
+		if l := h.models[r.Model]; l != nil {
+			h.unload(l)
+			delete(h.models, r.Model)
+		}
+		r.Reply(worker.Message{Type: worker.Closed}, nil)
 	default:
 		closeFiles(r.Files)
 		r.Fail(FailRequest, fmt.Errorf("an infer worker does not do %q", r.Type))
@@ -86,6 +98,16 @@ func (h *handler) open(r *worker.Request) {
 	r.Reply(worker.Message{Type: worker.Opened}, reply)
 }
 
+// restrict puts the cage on with the first model; the others of the same device find
+// it on.
+func (h *handler) restrict(to worker.Caging) worker.Cage {
+	if h.cage == nil {
+		c := h.child.Restrict(to)
+		h.cage = &c
+	}
+	return *h.cage
+}
+
 // errRequest marks what a correct daemon never asks.
 var errRequest = errors.New("wrong request")
 
@@ -94,21 +116,22 @@ func (h *handler) load(r *worker.Request) (*OpenReply, error) {
 	if err := r.Decode(&q); err != nil {
 		return nil, fmt.Errorf("%w: %w", errRequest, err)
 	}
-	if len(r.Files) != 2 || h.opened {
+	if len(r.Files) != 2 || h.models[r.Model] != nil {
 		return nil, fmt.Errorf("%w: open comes once, with library and model", errRequest)
 	}
 	open, known := doors[q.Delegate]
 	if !known {
 		return nil, fmt.Errorf("%w: an infer worker does not know %q delegates", errRequest, q.Delegate)
 	}
-	h.opened = true
+	l := &loaded{bindings: map[slotKey]binding{}}
+	h.models[r.Model] = l
 	reply := new(OpenReply)
-	m, err := open(&opening{OpenRequest: q, library: r.Files[0], model: r.Files[1], restrict: h.child.Restrict, reply: reply})
+	m, err := open(&opening{OpenRequest: q, library: r.Files[0], model: r.Files[1], restrict: h.restrict, reply: reply})
 	if err != nil {
 		return nil, err
 	}
-	h.model, h.inputs, h.outputs = m, m.Inputs(), m.Outputs()
-	reply.Inputs, reply.Outputs = h.inputs, h.outputs
+	l.model, l.inputs, l.outputs = m, m.Inputs(), m.Outputs()
+	reply.Inputs, reply.Outputs = l.inputs, l.outputs
 	return reply, nil
 }
 
@@ -128,10 +151,17 @@ func failKind(err error) string {
 	return FailModel
 }
 
+// ready is the open model that a request is about.
+func (h *handler) ready(r *worker.Request) (*loaded, bool) {
+	l := h.models[r.Model]
+	return l, l != nil && l.model != nil
+}
+
 // attach maps a pool: the writable one takes the outputs, the others hold inputs.
 func (h *handler) attach(r *worker.Request) {
 	var info worker.PoolInfo
-	if err := h.checkAttach(r, &info); err != nil {
+	l, err := h.checkAttach(r, &info)
+	if err != nil {
 		closeFiles(r.Files)
 		r.Fail(FailRequest, err)
 		return
@@ -140,50 +170,55 @@ func (h *handler) attach(r *worker.Request) {
 	if err != nil {
 		return // told already
 	}
-	h.views = append(h.views, info.View)
+	l.views = append(l.views, info.View)
 	if info.Writable {
-		h.out = area
+		l.out = area
 	}
 }
 
-func (h *handler) checkAttach(r *worker.Request, info *worker.PoolInfo) error {
+func (h *handler) checkAttach(r *worker.Request, info *worker.PoolInfo) (*loaded, error) {
 	if err := r.Decode(info); err != nil {
-		return err
+		return nil, err
 	}
-	if h.model == nil {
-		return errors.New("attach before open")
+	l, ok := h.ready(r)
+	if !ok {
+		return nil, errors.New("attach before open")
 	}
-	ts, side := h.inputs, "inputs"
+	ts, side := l.inputs, "inputs"
 	if info.Writable {
-		ts, side = h.outputs, "outputs"
-		if h.out != nil {
-			return errors.New("a second output pool")
+		ts, side = l.outputs, "outputs"
+		if l.out != nil {
+			return nil, errors.New("a second output pool")
 		}
 	}
 	if _, size := Layout(ts); info.Size != size {
-		return fmt.Errorf("slots of %d bytes, the model's %s take %d", info.Size, side, size)
+		return nil, fmt.Errorf("slots of %d bytes, the model's %s take %d", info.Size, side, size)
 	}
-	return nil
+	return l, nil
 }
 
 func (h *handler) detach(r *worker.Request) {
 	closeFiles(r.Files)
-	for k, b := range h.bindings {
+	l, ok := h.ready(r)
+	if !ok || !slices.Contains(l.views, r.View) {
+		return // another model's, or nobody's
+	}
+	for k, b := range l.bindings {
 		if k.view == r.View {
 			b.Close()
-			delete(h.bindings, k)
+			delete(l.bindings, k)
 		}
 	}
-	if h.out != nil && h.out.Info.View == r.View {
+	if l.out != nil && l.out.Info.View == r.View {
 		return // the bindings of all other pools write there
 	}
-	h.views = slices.DeleteFunc(h.views, func(v uint16) bool { return v == r.View })
+	l.views = slices.DeleteFunc(l.views, func(v uint16) bool { return v == r.View })
 	_ = h.areas.Detach(r) // only munmap can fail, and not on what was mapped
 }
 
 func (h *handler) invoke(r *worker.Request) {
 	closeFiles(r.Files)
-	b, err := h.binding(slotKey{r.View, r.Slot, r.N})
+	b, err := h.binding(r, slotKey{r.View, r.Slot, r.N})
 	if err != nil {
 		r.Fail(FailRequest, err)
 		return
@@ -199,38 +234,49 @@ func (h *handler) invoke(r *worker.Request) {
 }
 
 // binding is made when a slot is first used, and kept.
-func (h *handler) binding(k slotKey) (binding, error) {
-	if b := h.bindings[k]; b != nil {
-		return b, nil
-	}
-	if h.out == nil {
+func (h *handler) binding(r *worker.Request, k slotKey) (binding, error) {
+	l, ok := h.ready(r)
+	if !ok || l.out == nil {
 		return nil, errors.New("invoke without an output pool")
 	}
-	if int64(k.out) >= int64(h.out.Info.Slots) {
-		return nil, fmt.Errorf("output slot %d of %d", k.out, h.out.Info.Slots)
+	if b := l.bindings[k]; b != nil {
+		return b, nil
+	}
+	if int64(k.out) >= int64(l.out.Info.Slots) {
+		return nil, fmt.Errorf("output slot %d of %d", k.out, l.out.Info.Slots)
 	}
 	slot, err := h.areas.Slot(k.view, k.slot)
 	if err != nil {
 		return nil, err
 	}
-	if h.out.Info.View == k.view {
+	switch {
+	case l.out.Info.View == k.view:
 		return nil, errors.New("invoke on the output pool")
+	case !slices.Contains(l.views, k.view):
+		return nil, errors.New("invoke on another model's pool")
 	}
-	b, err := h.model.Bind(Split(h.inputs, slot), Split(h.outputs, h.out.Slot(int(k.out))))
+	b, err := l.model.Bind(Split(l.inputs, slot), Split(l.outputs, l.out.Slot(int(k.out))))
 	if err != nil {
 		return nil, err
 	}
-	h.bindings[k] = b
+	l.bindings[k] = b
 	return b, nil
 }
 
-// close gives everything back, in the order that the runtime wants. In a process
-// of its own it runs after the daemon's goodbye only.
+// close gives everything back. In a process of its own it runs after the daemon's
+// goodbye only.
 func (h *handler) close() {
-	if h.model != nil {
-		_ = h.model.Close() // and all beneath it
+	for _, l := range h.models {
+		h.unload(l)
 	}
-	for _, v := range h.views {
+}
+
+// unload gives a model's things back, in the order that the runtime wants.
+func (h *handler) unload(l *loaded) {
+	if l.model != nil {
+		_ = l.model.Close() // and all beneath it
+	}
+	for _, v := range l.views {
 		_ = h.areas.Detach(&worker.Request{Message: worker.Message{View: v}})
 	}
 }

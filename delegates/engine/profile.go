@@ -28,7 +28,11 @@ func (h *handler) profile(r *worker.Request) {
 	closeFiles(r.Files)
 	var q ProfileRequest
 	err := r.Decode(&q)
-	m, ok := h.model.(liteRTModel)
+	l, ok := h.ready(r)
+	var m liteRTModel
+	if ok {
+		m, ok = l.model.(liteRTModel)
+	}
 	switch {
 	case err != nil:
 	case !ok:

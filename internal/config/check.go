@@ -225,6 +225,13 @@ func (m Model) check(p *collector, key string) {
 		case d.Kind == "external" && d.Library == "":
 			p.key(at+".library", "is missing: an external delegate is a library with the entry points of a TFLite delegate plugin")
 		}
+		switch {
+		case d.Device == "":
+		case d.Kind != "external":
+			p.key(at+".device", "is for external delegates; an Edge TPU is chosen by options: {device: usb:0}")
+		case slices.ContainsFunc(m.Delegates[:i], func(o Delegate) bool { return o.Kind == d.Kind && o.Device == d.Device }):
+			p.key(at+".device", "%s is in the list already: a model runs once on a device", d.Device)
+		}
 		if slices.ContainsFunc(m.Delegates[:i], func(o Delegate) bool { return d.Kind != "cpu" && reflect.DeepEqual(o, d) }) {
 			p.key(at, "stands in the list already")
 		}

@@ -155,6 +155,7 @@ type Delegate struct {
 	File      Path            `yaml:"file"`                      // the model made for this delegate; empty: the model's own
 	Library   Path            `yaml:"library"`                   // the delegate's library
 	Options   DelegateOptions `yaml:"options"`                   // handed to the library as they are
+	Device    string          `yaml:"device"`                    // external: what one process alone can own; entries of one name share a worker
 	Precision string          `yaml:"precision" one:"fp32 fp16"` // fp16: it may compute in half precision, and is judged by that
 }
 

@@ -61,14 +61,14 @@ type Process struct {
 
 // call is a request under way: who waits, and what fits as an answer.
 type call struct {
-	ch         chan reply
-	typ        Type
-	view, slot uint16
+	ch                chan reply
+	typ               Type
+	model, view, slot uint16
 }
 
 // fits says whether m answers the call: of a fitting type, about the slot lent.
 func (c call) fits(m *Message) bool {
-	return c.typ.answeredBy(m.Type) && m.View == c.view && m.Slot == c.slot
+	return c.typ.answeredBy(m.Type) && m.Model == c.model && m.View == c.view && m.Slot == c.slot
 }
 
 type reply struct {
@@ -103,6 +103,11 @@ type Asked struct {
 // busy waits at its door. Answer is to be called, once.
 func (p *Process) Ask(ctx context.Context, m Message) (Asked, error) { return p.ask(ctx, m, nil, nil) }
 
+// AskWith is Ask for a message with a body and files.
+func (p *Process) AskWith(ctx context.Context, m Message, body any, files ...*os.File) (Asked, error) {
+	return p.ask(ctx, m, body, files)
+}
+
 func (p *Process) ask(ctx context.Context, m Message, body any, files []*os.File) (Asked, error) {
 	ch, _ := replies.Get().(chan reply)
 	p.mu.Lock()
@@ -114,7 +119,7 @@ func (p *Process) ask(ctx context.Context, m Message, body any, files []*os.File
 	}
 	p.next++
 	m.Request, m.Generation = p.next, p.gen
-	p.pending[m.Request] = call{ch: ch, typ: m.Type, view: m.View, slot: m.Slot}
+	p.pending[m.Request] = call{ch: ch, typ: m.Type, model: m.Model, view: m.View, slot: m.Slot}
 	p.mu.Unlock()
 
 	if err := p.send(ctx, &m, body, files); err != nil {
@@ -171,11 +176,16 @@ func (p *Process) send(ctx context.Context, m *Message, body any, files []*os.Fi
 
 // Attach has the worker map pool, writable or read-only.
 func (p *Process) Attach(ctx context.Context, pool *Pool, writable bool) error {
+	return p.AttachTo(ctx, 0, pool, writable)
+}
+
+// AttachTo is Attach for one of several models of an infer worker.
+func (p *Process) AttachTo(ctx context.Context, model uint16, pool *Pool, writable bool) error {
 	info, f := pool.ReadOnly()
 	if writable {
 		info, f = pool.Writable()
 	}
-	if _, _, err := p.Call(ctx, Message{Type: Attach, View: info.View}, info, f); err != nil {
+	if _, _, err := p.Call(ctx, Message{Type: Attach, Model: model, View: info.View}, info, f); err != nil {
 		return fmt.Errorf("attach pool %s to %s: %w", pool.Name(), p.spec.Name, err)
 	}
 	return nil
@@ -183,8 +193,11 @@ func (p *Process) Attach(ctx context.Context, pool *Pool, writable bool) error {
 
 // Detach has the worker unmap pool; none of its slots may be lent to it. There is
 // no answer.
-func (p *Process) Detach(pool *Pool) error {
-	return p.send(context.Background(), &Message{Type: Detach, Generation: p.gen, View: pool.Info.View}, nil, nil)
+func (p *Process) Detach(pool *Pool) error { return p.DetachFrom(0, pool) }
+
+// DetachFrom is Detach for one of several models of an infer worker.
+func (p *Process) DetachFrom(model uint16, pool *Pool) error {
+	return p.send(context.Background(), &Message{Type: Detach, Model: model, Generation: p.gen, View: pool.Info.View}, nil, nil)
 }
 
 func (p *Process) result(r reply) (Message, []byte, error) {

@@ -48,10 +48,12 @@ const (
 	Snapped           // W→D: View, Seq, N = bytes, T[0] = captured
 	Profile           // D→W (infer): body by kind: run the model some times and tell what took how long
 	Profiled          // W→D: body by kind
+	Close             // D→W (infer): Model: close it, and unmap its pools
+	Closed            // W→D
 	messageTypes      // their number
 )
 
-var typeNames = [...]string{"", "hello", "open", "opened", "attach", "attached", "detach", "fill", "filled", "empty", "invoke", "invoked", "failed", "info", "bye", "snap", "snapped", "profile", "profiled"}
+var typeNames = [...]string{"", "hello", "open", "opened", "attach", "attached", "detach", "fill", "filled", "empty", "invoke", "invoked", "failed", "info", "bye", "snap", "snapped", "profile", "profiled", "close", "closed"}
 
 // String names the type for logs.
 func (t Type) String() string {
@@ -78,6 +80,8 @@ func (t Type) answeredBy(reply Type) bool {
 		return reply == Invoked || reply == Failed
 	case Profile:
 		return reply == Profiled || reply == Failed
+	case Close:
+		return reply == Closed || reply == Failed
 	}
 	return false
 }
@@ -85,6 +89,7 @@ func (t Type) answeredBy(reply Type) bool {
 // Message is a packet's head. Which fields mean something depends on Type.
 type Message struct {
 	Type       Type
+	Model      uint16 // (infer) which of the worker's models; replies echo it
 	Generation uint32 // of the worker; a reply of another generation is dropped
 	Request    uint64 // chosen by the daemon, echoed by the worker; 0: unasked
 	Seq        uint64
@@ -98,7 +103,7 @@ type Message struct {
 func (m *Message) put(b []byte) {
 	le := binary.LittleEndian
 	le.PutUint16(b[0:], uint16(m.Type))
-	le.PutUint16(b[2:], 0)
+	le.PutUint16(b[2:], m.Model)
 	le.PutUint32(b[4:], m.Generation)
 	le.PutUint64(b[8:], m.Request)
 	le.PutUint64(b[16:], m.Seq)
@@ -120,6 +125,7 @@ func (m *Message) parse(b []byte) error {
 	if m.Type == 0 || m.Type >= messageTypes {
 		return fmt.Errorf("%w: unknown type %d", errGarbage, uint16(m.Type))
 	}
+	m.Model = le.Uint16(b[2:])
 	m.Generation = le.Uint32(b[4:])
 	m.Request = le.Uint64(b[8:])
 	m.Seq = le.Uint64(b[16:])

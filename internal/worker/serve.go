@@ -41,12 +41,13 @@ type Request struct {
 	conn  *conn
 }
 
-// Reply answers with m, whose Request, Generation, View and Slot are filled in here.
+// Reply answers with m, whose Request, Generation, Model, View and Slot are filled in
+// here.
 func (r *Request) Reply(m Message, body any) {
 	if r.conn == nil {
 		panic("worker: a request is answered after Handle returned: keep a copy of it")
 	}
-	m.Request, m.Generation, m.View, m.Slot = r.Request, r.Generation, r.View, r.Slot
+	m.Request, m.Generation, m.Model, m.View, m.Slot = r.Request, r.Generation, r.Model, r.View, r.Slot
 	err := r.conn.send(time.Time{}, &m, body)
 	if err != nil && !isBroken(err) { // a body that cannot be sent; a broken socket ends us elsewhere
 		r.Fail("reply", err)
