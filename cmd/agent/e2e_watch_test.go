@@ -157,10 +157,16 @@ type result struct {
 	Boot, Camera, Model string
 	Seq                 uint64
 	Delegate            string
-	Labels              []struct{ Label string }
+	Labels              []scored
 	Latency             map[string]json.Number `json:"latency_ms"`
 	Replayed            bool
 	at                  time.Time
+}
+
+// scored is a label as it was printed.
+type scored struct {
+	Label string
+	Score json.Number
 }
 
 // top is the best label.
