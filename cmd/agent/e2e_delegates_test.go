@@ -190,7 +190,7 @@ func TestDelegateFaults(t *testing.T) {
 		{option: "exit-at: 12", active: true, within: died, events: returns, says: "exit status 3"},
 		{option: "corrupt-heap-at: 12", active: true, within: died, events: returns, says: "killed by SIG"},
 		{option: "fail-invoke: 12", active: true, within: died, events: returns, says: "fails as it was told to"},
-		{option: "leak: 20000000", active: true, within: died, events: returns, says: "more than the 160 MiB it may"},
+		{option: "leak: 8000000", active: true, within: died, events: returns, says: "more than the 160 MiB it may"},
 		{option: "hang-at: 12, recover-after: 2", active: true, within: hung, events: slices.Concat(returns, returns), stays: true},
 		{option: "drift-from: 12", active: true, wrong: true, events: []string{"delegate-quarantined", "delegate-fell-back"}, says: "drifted away from cpu"},
 		{option: "sleep-ms: 60", active: true, stays: true},

@@ -210,8 +210,9 @@ static int before(const fault *f, context *c, long n) {
   const options o = f->o;
   if (o.sleep_ms) usleep((useconds_t)o.sleep_ms * 1000);
   if (o.leak) {
-    char *p = malloc((size_t)o.leak);
-    if (p) memset(p, 1, (size_t)o.leak);
+    static char *volatile last; // so that it is not optimised away
+    last = malloc((size_t)o.leak);
+    if (last) memset(last, 1, (size_t)o.leak);
   }
   if (o.hang_at && n == o.hang_at) hang();
   if (o.abort_at && n == o.abort_at) abort();
