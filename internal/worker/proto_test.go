@@ -95,7 +95,7 @@ func TestAnsweredBy(t *testing.T) {
 	answers := map[Type][]Type{
 		Hello: {Hello, Failed}, Open: {Opened, Failed}, Attach: {Attached, Failed},
 		Fill: {Filled, Empty, Failed}, Invoke: {Invoked, Failed}, Snap: {Snapped, Empty, Failed},
-		Close: {Closed, Failed},
+		Close: {Closed, Failed}, Profile: {Profiled, Failed},
 	}
 	for typ := range messageTypes {
 		for reply := range messageTypes {
