@@ -109,6 +109,7 @@ func (c *Chain) list() {
 			add(d)
 		}
 	}
+	c.keepWeights(&cpu)
 	c.cpu = add(cpu)
 	c.rerank()
 }

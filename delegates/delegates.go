@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"edgeagent/delegates/engine"
+	"edgeagent/internal/board"
 	"edgeagent/internal/pipeline"
 	"edgeagent/internal/worker"
 )
@@ -77,6 +78,8 @@ type Config struct {
 	CheckEvery time.Duration
 	// Checked, if not nil, is told when a live frame was compared. It must not block.
 	Checked func()
+	// Board is the machine by its file tree; "": this one.
+	Board board.Root
 	// Cold lets CPU's worker end while another delegate answers. It is started again
 	// for checks and falls, whose frames wait for it.
 	Cold bool

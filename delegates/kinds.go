@@ -35,7 +35,7 @@ type kind struct {
 
 // kinds are the delegates that this build can run.
 var kinds = map[string]kind{
-	CPU:      {deadline: 10 * time.Second, opening: 60 * time.Second, request: request, library: cpuLibrary},
+	CPU:      {deadline: 10 * time.Second, opening: 60 * time.Second, request: cpuRequest, library: cpuLibrary},
 	GPU:      {deadline: 5 * time.Second, opening: 3 * time.Minute, request: gpuRequest, library: gpuLibrary},
 	EdgeTPU:  {deadline: 5 * time.Second, opening: 60 * time.Second, request: edgeTPURequest, library: edgeTPULibrary, device: edgeTPUKey},
 	External: {deadline: 5 * time.Second, opening: 60 * time.Second, request: request, library: pluginLibrary, device: namedDevice},
@@ -47,6 +47,25 @@ func request(_ *Config, d Delegate) engine.OpenRequest {
 		Delegate: d.Kind, Plugin: d.Library, Options: d.Options, Precision: d.Precision,
 		Threads: d.Threads, WeightCache: d.WeightCache,
 	}
+}
+
+// The option of cpu that says which cores it uses.
+const (
+	optionCores = "cores"
+	allCores    = "all" // by default the big ones, where there are two kinds
+)
+
+// cpuRequest has the model run on the big cores of a processor that has two kinds: a
+// thread on a little one holds up all others at the end of each operation.
+func cpuRequest(c *Config, d Delegate) engine.OpenRequest {
+	q := request(c, d)
+	if d.Options[optionCores] == allCores {
+		return q
+	}
+	if q.Cores = c.board().BigCores(); len(q.Cores) > 0 {
+		q.Threads = min(max(q.Threads, 1), len(q.Cores))
+	}
+	return q
 }
 
 // cpuLibrary is LiteRT, or TFLite for who asks for that: boards on which LiteRT does

@@ -40,6 +40,7 @@ type member struct {
 	checks   Checks // written by the drift watch too
 	served   bool   // it has been active
 	library  string // as Status tells it
+	pack     bool   // CPU's packed weights are not taken from the file: it could not be opened with that
 }
 
 // half says whether it may compute in half precision.
@@ -121,6 +122,31 @@ func (m *member) open(ctx context.Context, st State) (*session, error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// packed is the file of CPU's packed weights, "" for none.
+func (m *member) packed() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.pack {
+		return ""
+	}
+	return m.cfg.WeightCache
+}
+
+// repack gives the file of packed weights up, whose damage may be why CPU did not open;
+// false when there was none.
+func (m *member) repack() bool {
+	path := m.packed()
+	if path == "" {
+		return false
+	}
+	m.c.cfg.Log.Warn("the file of packed weights is given up", "model", m.c.cfg.Model, "file", path)
+	m.c.forget(path)
+	m.mu.Lock()
+	m.pack = true
+	m.mu.Unlock()
+	return true
 }
 
 // uses notes the library that it is about to run in.

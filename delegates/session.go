@@ -83,6 +83,9 @@ func (m *member) start(ctx context.Context) (*session, error) {
 	}
 	if err := s.open(ctx, k, lib, model, path); err != nil {
 		s.end()
+		if ctx.Err() == nil && m.repack() {
+			return m.start(ctx)
+		}
 		if s.innocent() {
 			return nil, fmt.Errorf("%w: %s", errBystander, s.why())
 		}
@@ -121,7 +124,7 @@ func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File
 	ctx, cancel := context.WithTimeout(ctx, k.opening)
 	defer cancel()
 	q := k.request(&s.m.c.cfg, s.m.cfg)
-	q.Library, q.Model = lib.Path, path
+	q.Library, q.Model, q.WeightCache = lib.Path, path, s.m.packed()
 	s.m.uses(cmp.Or(q.Plugin, lib.Path))
 	body, err := s.load(ctx, k, q, lib.file, model)
 	if err != nil {
@@ -131,6 +134,7 @@ func (s *session) open(ctx context.Context, k kind, lib *Library, model *os.File
 		return fmt.Errorf("the worker's description of the model: %w", err)
 	}
 	s.took = time.Since(s.born)
+	s.m.c.seal(q.WeightCache)
 	if err = cmp.Or(checkTensors(s.opened.Inputs), checkTensors(s.opened.Outputs)); err != nil {
 		return err
 	}

@@ -134,10 +134,11 @@ type DelegateLine struct {
 	Since    time.Time  `json:"since,omitzero"` // in this state
 	NextTry  *time.Time `json:"next_try,omitempty"`
 	Forced   bool       `json:"forced,omitempty"`
-	Falls    uint64     `json:"falls,omitempty"`       // times that it failed while it could answer
-	Median   float64    `json:"median_ms,omitempty"`   // of an invoke, where it was measured
-	Deadline float64    `json:"deadline_ms,omitempty"` // of its next invoke, while it has a worker
-	Takes    string     `json:"takes,omitempty"`       // what of the model it runs, in words; "": all, or unknown
+	Falls    uint64     `json:"falls,omitempty"`        // times that it failed while it could answer
+	Median   float64    `json:"median_ms,omitempty"`    // of an invoke, where it was measured
+	Deadline float64    `json:"deadline_ms,omitempty"`  // of its next invoke, while it has a worker
+	Takes    string     `json:"takes,omitempty"`        // what of the model it runs, in words; "": all, or unknown
+	Memory   uint64     `json:"memory_bytes,omitempty"` // resident, of its worker, while it has one
 
 	Checks *DelegateChecks `json:"checks,omitempty"` // against cpu
 }

@@ -25,7 +25,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import paho.mqtt.client as mqtt
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, load_delegate
 
 KERNELS = {"nearest": cv2.INTER_NEAREST, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA, "cubic": cv2.INTER_CUBIC}
 WARM_UP = 20  # invokes before the clock starts
@@ -52,16 +52,20 @@ class Grab:
 class Serial:
     """Decodes when asked; starts the clip again while frames are wanted."""
 
-    def __init__(self, path: str, frames: int) -> None:
+    def __init__(self, path: str, frames: int, fps: float = 0) -> None:
         self._path, self._left, self._once = path, frames, frames == 0
+        self._interval = 1 / fps if fps else 0.0  # as a live camera: a frame comes when its time has
         self._video = cv2.VideoCapture(path)
         if not self._video.isOpened():
             raise Failed(f"{path} cannot be opened as a video", EX_NOINPUT)
 
     def grabs(self) -> Iterator[Grab]:
         """Every frame of the clip once, or as many frames as were asked for."""
-        got = 0
+        got, due = 0, time.monotonic()
         while self._once or self._left > 0:
+            if self._interval:
+                due = max(due + self._interval, time.monotonic())
+                time.sleep(max(0.0, due - time.monotonic()))
             asked = time.monotonic()
             ok, picture = self._video.read()
             if ok:
@@ -129,7 +133,11 @@ class Classifier:
 
     def __init__(self, args: argparse.Namespace) -> None:
         try:
-            self._model = Interpreter(model_path=args.model, num_threads=args.threads)
+            delegates = None
+            if args.delegate:
+                options = dict(pair.split("=", 1) for pair in args.delegate_option)
+                delegates = [load_delegate(args.delegate, options)]
+            self._model = Interpreter(model_path=args.model, num_threads=args.threads, experimental_delegates=delegates)
         except ValueError as err:
             raise Failed(f"{args.model} cannot be loaded: {err}", EX_NOINPUT) from None
         self._model.allocate_tensors()
@@ -270,7 +278,7 @@ def run_peer(args: argparse.Namespace) -> dict[str, object]:
     """Peer A or B: the whole road."""
     model, publisher = Classifier(args), Publisher(args)
     model.warm_up()
-    source = Serial(args.clip, args.frames) if args.mode == "serial" else Threaded(args.clip, args.frames, args.newest)
+    source = Serial(args.clip, args.frames, args.fps) if args.mode == "serial" else Threaded(args.clip, args.frames, args.newest)
     total, invoke = [], []
     start, cpu = time.monotonic(), cpu_seconds()
     for grab in source.grabs():
@@ -306,6 +314,8 @@ def arguments() -> argparse.Namespace:
     model = argparse.ArgumentParser(add_help=False)
     model.add_argument("--model", required=True, help=".tflite classifier")
     model.add_argument("--labels", help="one label a line; default: the class numbers")
+    model.add_argument("--delegate", help="a TFLite delegate plugin")
+    model.add_argument("--delegate-option", action="append", default=[], metavar="KEY=VALUE")
     model.add_argument("--threads", type=int, default=1, help="threads of the interpreter")
     model.add_argument("--top", type=int, default=5, help="labels a message")
     model.add_argument("--resize", choices=("crop", "stretch"), default="crop")
@@ -323,7 +333,8 @@ def arguments() -> argparse.Namespace:
 
     modes.add_parser("invoke", parents=[common, model], help="the raw invoke loop")
     modes.add_parser("decode", parents=[common, clip], help="the bare decode loop")
-    modes.add_parser("serial", parents=[common, model, clip, broker], help="peer A")
+    serial = modes.add_parser("serial", parents=[common, model, clip, broker], help="peer A")
+    serial.add_argument("--fps", type=float, default=0, help="pace, as of a live camera; 0: as fast as it goes")
     threaded = modes.add_parser("threaded", parents=[common, model, clip, broker], help="peer B")
     threaded.add_argument("--newest", action="store_true", help="newest frame wins, as with a live camera")
     return parser.parse_args()

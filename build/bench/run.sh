@@ -10,18 +10,7 @@ cd "$root"
 build/setup.sh bench
 
 venv=$cache/venv-bench
-lock=build/bench/requirements.txt
-python=${PYTHON:-python3}
-
-# The copy of the lock is laid down last, so an environment that is broken or outdated is made anew.
-if ! cmp -s "$lock" "$venv/.lock"; then
-	say "installing the Python packages of $lock"
-	rm -rf "$venv"
-	"$python" -m venv "$venv" || die "no virtual environment could be made: apt-get install python3-venv"
-	retry "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: -r "$lock" ||
-		die "the packages of $lock could not be installed: check the network and try again"
-	cp "$lock" "$venv/.lock"
-fi
+build/bench/venv.sh "$venv"
 
 # The loops without an agent are benchmarks beside the code that they time.
 loops=$cache/bench

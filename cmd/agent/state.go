@@ -184,7 +184,7 @@ func (a *agent) delegateState(m *model) publish.DelegateState {
 			s.Active = d.Delegate
 		}
 		l := publish.DelegateLine{
-			Delegate: d.Delegate, State: string(d.State), Reason: d.Reason, Since: d.Since.UTC(), Forced: d.Forced, Falls: d.Falls, Takes: d.Takes,
+			Delegate: d.Delegate, State: string(d.State), Reason: d.Reason, Since: d.Since.UTC(), Forced: d.Forced, Falls: d.Falls, Takes: d.Takes, Memory: d.Resident,
 			Median: millis(d.Median), Deadline: millis(d.Deadline),
 		}
 		if next := d.NextTry.UTC(); !d.NextTry.IsZero() {

@@ -138,6 +138,7 @@ func openCPU(o *opening) (model, error) {
 		}
 		return nil, err
 	}
+	stayOn(o.Cores)
 	// From here on the library reads what others made: into the cage first. The
 	// model needs no path, for it is open already.
 	o.cage(worker.Caging{})
@@ -147,6 +148,23 @@ func openCPU(o *opening) (model, error) {
 	}
 	o.reply.Version = litert.Version
 	return liteRTModel{m, lib}, nil
+}
+
+// stayOn keeps this thread, and the library's that it starts, on these cores. Where
+// that is not allowed (a cpuset has others) all are as good.
+func stayOn(cores []int) {
+	var may, want unix.CPUSet
+	if len(cores) == 0 || unix.SchedGetaffinity(0, &may) != nil {
+		return
+	}
+	for _, c := range cores {
+		if may.IsSet(c) {
+			want.Set(c)
+		}
+	}
+	if want.Count() > 0 {
+		_ = unix.SchedSetaffinity(0, &want) // it runs on the others too, as said above
+	}
 }
 
 // ---- TFLite ----

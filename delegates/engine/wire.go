@@ -32,6 +32,7 @@ type OpenRequest struct {
 	Options     map[string]string `json:"options,omitempty"`   // the delegate's own
 	Precision   string            `json:"precision,omitempty"` // "fp16", "fp32" or ""
 	Threads     int               `json:"threads,omitempty"`
+	Cores       []int             `json:"cores,omitempty"` // on which the model runs; none: on all
 	WeightCache string            `json:"weight_cache,omitempty"`
 	Cache       string            `json:"cache,omitempty"`   // folder for what is compiled of the model; "" means none
 	Env         map[string]string `json:"env,omitempty"`     // variables for the delegate's libraries
