@@ -94,8 +94,8 @@ func TestPeerUnderRestart(t *testing.T) {
 	}
 }
 
-// kept is a program that is started again whenever it ends.
-type kept struct {
+// undying is a program that is started again whenever it ends.
+type undying struct {
 	said transcript
 	quit chan struct{}
 	done chan struct{}
@@ -106,9 +106,9 @@ type kept struct {
 }
 
 // keepRunning runs a program as Restart=always does; the test's end ends it.
-func keepRunning(t *testing.T, name string, args []string) *kept {
+func keepRunning(t *testing.T, name string, args []string) *undying {
 	t.Helper()
-	p := &kept{quit: make(chan struct{}), done: make(chan struct{})}
+	p := &undying{quit: make(chan struct{}), done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
 		for {
@@ -130,7 +130,7 @@ func keepRunning(t *testing.T, name string, args []string) *kept {
 }
 
 // begin starts the program, unless it is to be kept no more.
-func (p *kept) begin(cmd *exec.Cmd) bool {
+func (p *undying) begin(cmd *exec.Cmd) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -143,14 +143,14 @@ func (p *kept) begin(cmd *exec.Cmd) bool {
 	return cmd.Start() == nil
 }
 
-func (p *kept) starts() int {
+func (p *undying) starts() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.n
 }
 
 // stop ends it for good; twice is harmless.
-func (p *kept) stop() {
+func (p *undying) stop() {
 	p.mu.Lock()
 	select {
 	case <-p.quit:

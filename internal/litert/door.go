@@ -162,6 +162,9 @@ func gpuOptions(g GPU, key string) (string, error) {
 func cpuOptions(o Options) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "num_threads = %d\n", max(1, o.Threads))
+	if o.kernels != "" {
+		fmt.Fprintf(&b, "kernel_mode = %q\n", o.kernels)
+	}
 	if o.WeightCache != "" {
 		if strings.ContainsAny(o.WeightCache, "\"\\\n") {
 			return "", fmt.Errorf("weight cache %q: its name cannot hold quotes, backslashes or line ends", o.WeightCache)

@@ -6,6 +6,7 @@ package litert
 // all of them in `make test-delegates`.
 
 import (
+	"bytes"
 	"image"
 	_ "image/jpeg" // the photographs
 	"os"
@@ -44,22 +45,52 @@ func photograph(t *testing.T, path string, in pipeline.TensorInfo, memory []byte
 	}
 }
 
-// top is the index of the largest of 8-bit values.
-func top(out []byte, signed bool) (best int) {
-	value := func(i int) int {
-		if signed {
-			return int(int8(out[i]))
-		}
-		return int(out[i])
-	}
+// ordered makes stored bytes order as their values do.
+func ordered(out []byte, signed bool) []byte {
+	out = bytes.Clone(out)
 	for i := range out {
-		if value(i) > value(best) {
+		if signed {
+			out[i] ^= 0x80
+		}
+	}
+	return out
+}
+
+// top is the index of the largest value, the first of equal ones.
+func top(out []byte) (best int) {
+	for i := range out {
+		if out[i] > out[best] {
 			best = i
 		}
 	}
 	return best
 }
 
+// parting is how two answers that name other best labels differ: by how many quanta
+// each of them prefers its own.
+type parting struct{ mine, theirs int }
+
+// tie says whether one of the two finds both labels as good, within one quantum: then
+// which of them comes first says nothing.
+func (p parting) tie() bool { return min(p.mine, p.theirs) <= 1 }
+
+// part compares the answers to all pictures.
+func part(a, b [][]byte) (same int, parted []parting) {
+	for i := range a {
+		x, y := top(a[i]), top(b[i])
+		if x == y {
+			same++
+			continue
+		}
+		parted = append(parted, parting{int(a[i][x]) - int(a[i][y]), int(b[i][y]) - int(b[i][x])})
+	}
+	return same, parted
+}
+
+// TestGPULabelsAreTheCPUs. MobileNet v2's file has one scale a tensor, and so much is
+// rounded on the way that even two sets of kernels for the CPU name other labels here
+// and there: that is measured beside it. Where the GPU names another label than the
+// CPU, both labels must be equally good to one of them.
 func TestGPULabelsAreTheCPUs(t *testing.T) {
 	pictures, _ := filepath.Glob("../../../shared/testdata/imagenet100/*.JPEG")
 	if len(pictures) == 0 {
@@ -81,44 +112,51 @@ func TestGPULabelsAreTheCPUs(t *testing.T) {
 			if _, err := os.Stat(path); err != nil {
 				t.Skipf("no test model: %v", err)
 			}
-			cpu, err := l.Compile(path, Options{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = cpu.Close() }()
-			gpu, err := l.Compile(path, Options{GPU: &GPU{}})
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer func() { _ = gpu.Close() }()
-			same := 0
-			for _, p := range pictures {
-				if labelOf(t, cpu, p) == labelOf(t, gpu, p) {
-					same++
+			cpu := answersTo(t, l, path, Options{}, pictures)
+			same, parted := part(cpu, answersTo(t, l, path, Options{GPU: &GPU{}}, pictures))
+			ties := 0
+			for _, p := range parted {
+				if p.tie() {
+					ties++
+				} else {
+					t.Errorf("cpu prefers its label by %d quanta, the GPU its own by %d", p.mine, p.theirs)
 				}
 			}
-			t.Logf("figure: gpu_swiftshader_same_top1_%s_of_%d: %d", name, len(pictures), same)
-			// MobileNet v2 has one scale a tensor: the GPU, which computes in floating point,
-			// parts from it where two labels are nearly equal. 97 were seen.
+			n := len(pictures)
+			t.Logf("figure: gpu_swiftshader_same_top1_%s_of_%d: %d", name, n, same)
+			t.Logf("figure: gpu_swiftshader_ties_%s_of_%d: %d", name, n, ties)
 			least := map[string]int{"efficientnet_lite0": 99, "mobilenet_v2": 95}[name]
-			if same*100 < len(pictures)*least {
-				t.Errorf("%d of %d labels are the same", same, len(pictures))
+			if same*100 < n*least {
+				t.Errorf("%d of %d labels are the same", same, n)
+			}
+			if long {
+				same, _ = part(cpu, answersTo(t, l, path, Options{kernels: "builtin"}, pictures))
+				t.Logf("figure: cpu_other_kernels_same_top1_%s_of_%d: %d", name, n, same)
 			}
 		})
 	}
 }
 
-func labelOf(t *testing.T, m *Model, picture string) int {
+// answersTo are a model's answers to the pictures, in bytes that order as they mean.
+func answersTo(t *testing.T, l *Library, path string, o Options, pictures []string) (all [][]byte) {
 	t.Helper()
+	m, err := l.Compile(path, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
 	ins, outs := buffers(t, m.Inputs()), buffers(t, m.Outputs())
-	photograph(t, picture, m.Inputs()[0], ins[0])
 	b, err := m.Bind(ins, outs)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	if err := m.Run(b); err != nil {
-		t.Fatal(err)
+	for _, p := range pictures {
+		photograph(t, p, m.Inputs()[0], ins[0])
+		if err := m.Run(b); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, ordered(outs[0], m.Outputs()[0].Type == pipeline.Int8))
 	}
-	return top(outs[0], m.Outputs()[0].Type == pipeline.Int8)
+	return all
 }

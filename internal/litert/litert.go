@@ -34,6 +34,7 @@ type Options struct {
 	WeightCache string // file in which XNNPACK keeps its packed weights; "" means none
 	CacheKey    string // under which GPU programs are kept; of the model's content, not its name
 	Profile     bool   // Profile can be called; it costs time in each run
+	kernels     string // of the CPU, for tests: "builtin" are TFLite's own; "": XNNPACK's
 	GPU         *GPU   // on a Library from OpenGPU: run on the GPU what it can, the rest on the CPU; nil: on the CPU
 }
 
