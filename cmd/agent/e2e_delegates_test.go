@@ -48,8 +48,8 @@ cameras: {clip: {source: CLIP, models: [objects], pace: lockstep, fps: 0, loop: 
 // wholeTable in EDGE_AGENT_TEST_DELEGATES runs all faults, else only the short ones do.
 const wholeTable = "all"
 
-// long says that the whole table is wanted, and its promises of time are held.
-func long() bool { return os.Getenv("EDGE_AGENT_TEST_DELEGATES") == wholeTable }
+// everyFault says that the whole table is wanted, and its promises of time are held.
+func everyFault() bool { return os.Getenv("EDGE_AGENT_TEST_DELEGATES") == wholeTable }
 
 // testModels is the folder of the models that are not ours to ship.
 func testModels(t *testing.T) string {
@@ -94,7 +94,7 @@ func answersAlone(t *testing.T, paths *strings.Replacer) solo {
 	if references.done.cpu == nil {
 		references.done.cpu = of("")
 	}
-	if references.done.plugin == nil && long() {
+	if references.done.plugin == nil && everyFault() {
 		references.done.plugin = of("runtime: tflite")
 	}
 	return references.done
@@ -200,7 +200,7 @@ func TestDelegateFaults(t *testing.T) {
 		{option: "create: abort", events: []string{"delegate-warming", "delegate-broken"}, says: "SIGABRT"},
 		{option: "fail-prepare: 1", events: []string{"delegate-warming", "delegate-broken"}, says: "fails as it was told to"},
 	} {
-		if !c.short && !long() {
+		if !c.short && !everyFault() {
 			continue
 		}
 		if c.order == "" {
@@ -279,7 +279,7 @@ func (c *story) figures(t *testing.T, rs []result, got comparison) {
 	}
 	fell := fallback(rs)
 	figure(t, name+"_fallback_ms", ms(fell))
-	if limit := c.within + map[bool]time.Duration{false: 10 * time.Second}[long()]; fell == 0 || fell > limit { // not long: the machine may be under load
+	if limit := c.within + map[bool]time.Duration{false: 10 * time.Second}[everyFault()]; fell == 0 || fell > limit { // not long: the machine may be under load
 		t.Errorf("the frame in hand was answered after %v, want %v", fell, c.within)
 	}
 }
@@ -324,7 +324,7 @@ func TestHalfPrecisionIsNeverSilent(t *testing.T) {
 	for precision, want := range map[string]string{
 		"": "delegate-quarantined", ", precision: fp32": "delegate-quarantined", ", precision: fp16": "delegate-active",
 	} {
-		if precision == ", precision: fp32" && !long() {
+		if precision == ", precision: fp32" && !everyFault() {
 			continue
 		}
 		t.Run("entry"+strings.ReplaceAll(precision, ", precision: ", "_"), func(t *testing.T) {
