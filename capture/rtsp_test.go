@@ -322,20 +322,40 @@ func (w *watcher) returns(t *testing.T) time.Duration {
 	return time.Duration(w.last.Load() - began)
 }
 
-// TestRTSPChangesSize has another resolution in the middle of the stream.
+// TestRTSPChangesSize has other resolutions in the middle of the stream, smaller and
+// larger: each picture is read as what it is, by either library.
 func TestRTSPChangesSize(t *testing.T) {
 	t.Parallel()
-	s := startRTSP(t)
-	cam, w := rtspCamera(t, s.url(), source.Options{Backend: source.ByGStreamer})
-	w.take(t, 10)
-	if _, err := io.WriteString(s.in, "320x240\n"); err != nil {
-		t.Fatal(err)
+	for _, b := range []source.Backend{source.FFmpeg, source.ByGStreamer} {
+		t.Run(string(b), func(t *testing.T) {
+			s := startRTSP(t)
+			cam, w := rtspCamera(t, s.url(), source.Options{Backend: b})
+			w.take(t, 10)
+			sizes := [][2]int{{320, 240}, {1280, 720}}
+			if long {
+				sizes = append(sizes, [][2]int{{640, 480}, {160, 120}, {640, 480}, {320, 240}, {1280, 720}, {640, 480}}...)
+			}
+			longest := time.Duration(0)
+			for _, size := range sizes {
+				damaged := w.damaged.Load()
+				if _, err := fmt.Fprintf(s.in, "%dx%d\n", size[0], size[1]); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				until(t, "the new size", func() bool { i := cam.Info(); return i.Width == size[0] && i.Height == size[1] })
+				w.take(t, 15)
+				longest = max(longest, time.Since(began))
+				if n := w.damaged.Load() - damaged; n > 0 {
+					t.Errorf("%d pictures around the change to %v were read wrongly", n, size)
+				}
+			}
+			figure(t, "rtsp_new_size_and_15_frames_ms_"+string(b), longest)
+			w.checkAges(t)
+			if i := cam.Info(); i.Losses+i.Stalls > 0 {
+				t.Errorf("the worker was lost: %+v", i)
+			}
+		})
 	}
-	began := time.Now()
-	until(t, "the new size", func() bool { i := cam.Info(); return i.Width == 320 && i.Height == 240 })
-	figure(t, "rtsp_new_size_ms", time.Since(began))
-	w.take(t, 30)
-	w.checkAges(t)
 }
 
 // TestRTSPPasswords has one that is right, one that is wrong, and none.

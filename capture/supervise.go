@@ -69,6 +69,7 @@ func (c *Camera) supervise() {
 		return
 	}
 	wait := worker.Backoff{Initial: 200 * time.Millisecond, Max: 30 * time.Second, Healthy: 10 * time.Second}
+	hasty := 0 // tries in vain, one after the other, that did not wait because the source seemed to be back
 	for {
 		toggled := c.toggling()
 		if !c.whileOff() {
@@ -104,19 +105,33 @@ func (c *Camera) supervise() {
 			}
 		}
 		c.away(st, err, again)
-		c.rest(again, toggled)
+		if s != nil {
+			hasty = 0
+		}
+		// What came back while the worker was on its way to say that it was away is here
+		// now, and was not at the last look. That this worker can reach it as well is a
+		// guess: after a few that were wrong the pause is kept.
+		if c.rest(again, source.Absent(err) && hasty < maxHasty, toggled) {
+			hasty++
+		}
 	}
 }
 
+// maxHasty bounds how often a source is tried at once because it seems to be back.
+const maxHasty = 5
+
 // rest waits before the next worker: for so long, or until the source is seen to
-// have come back; or the camera was switched, or closed.
-func (c *Camera) rest(again time.Duration, toggled <-chan struct{}) {
+// have come back, which it says; or the camera was switched, or closed. absent says
+// that the last worker found nothing where the source should be.
+func (c *Camera) rest(again time.Duration, absent bool, toggled <-chan struct{}) bool {
 	ctx, cancel := context.WithTimeout(c.stopped, again)
 	defer cancel()
 	back := make(chan struct{})
+	early := false
 	go func() {
 		defer close(back)
-		c.src.AwaitReturn(ctx)
+		c.src.AwaitReturn(ctx, absent)
+		early = ctx.Err() == nil
 	}()
 	select {
 	case <-back:
@@ -124,6 +139,7 @@ func (c *Camera) rest(again time.Duration, toggled <-chan struct{}) {
 	}
 	cancel()
 	<-back
+	return early
 }
 
 // over tells the end of a recording.

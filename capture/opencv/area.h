@@ -10,8 +10,9 @@ typedef struct ea_area ea_area;
 
 // ea_area_new prepares for pictures of sw x sh pixels that become dw x dh; NULL when
 // these sizes are cv::resize's (it enlarges, or divides by a whole number, in other
-// ways) or memory is short. The caller frees it.
-ea_area *ea_area_new(int sw, int sh, int dw, int dh);
+// ways) or memory is short. plain leaves out what only some processors have. The
+// caller frees it.
+ea_area *ea_area_new(int sw, int sh, int dw, int dh, int plain);
 void ea_area_free(ea_area *a);
 
 // ea_area_run shrinks a cv::Mat of three bytes a pixel into another of the plan's

@@ -13,9 +13,14 @@ import (
 
 func TestAreaIsOpenCVs(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
+		plain := rapid.IntRange(0, 1).Draw(rt, "plain")
 		from := image.Pt(rapid.IntRange(1, 300).Draw(rt, "sw"), rapid.IntRange(1, 300).Draw(rt, "sh"))
 		to := image.Pt(rapid.IntRange(1, from.X).Draw(rt, "dw"), rapid.IntRange(1, from.Y).Draw(rt, "dh"))
-		a := newArea(from, to)
+		a := planArea(from, to, 0)
+		if plain == 1 {
+			a.Close()
+			a = planArea(from, to, 1)
+		}
 		if a == nil {
 			if from.X%to.X != 0 || from.Y%to.Y != 0 {
 				rt.Fatalf("%v to %v is refused", from, to)
@@ -79,16 +84,24 @@ func BenchmarkShrink(b *testing.B) {
 	to := image.Pt(224, 224)
 	out := gocv.NewMatWithSize(to.Y, to.X, gocv.MatTypeCV8UC3)
 	defer func() { _ = out.Close() }()
-	b.Run("ours", func(b *testing.B) {
-		a := newArea(image.Pt(420, 420), to)
-		defer a.Close()
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := a.Run(&cut, &out, true, nil); err != nil {
-				b.Fatal(err)
+	table := make([]byte, 768)
+	for name, a := range map[string]*area{
+		"ours": newArea(image.Pt(420, 420), to), "table": newArea(image.Pt(420, 420), to), "portable": planArea(image.Pt(420, 420), to, 1),
+	} {
+		b.Run(name, func(b *testing.B) {
+			defer a.Close()
+			look := table
+			if name != "table" {
+				look = nil
 			}
-		}
-	})
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := a.Run(&cut, &out, true, look); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
 	b.Run("opencv", func(b *testing.B) {
 		bgr := gocv.NewMat()
 		defer func() { _ = bgr.Close() }()

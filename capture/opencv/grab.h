@@ -6,8 +6,9 @@ extern "C" {
 #endif
 
 // ea_grab moves a cv::VideoCapture on by one frame without decoding it: 1 when
-// there is one, 0 when there is none, -1 after an exception.
-int ea_grab(void *capture);
+// there is one, 0 when there is none, -1 after an exception. width and height become
+// those of the picture, in pixels, where FFmpeg decoded it on the way; else 0.
+int ea_grab(void *capture, int *width, int *height);
 
 #ifdef __cplusplus
 }

@@ -7,41 +7,142 @@ import (
 	"time"
 )
 
-func TestLateness(t *testing.T) {
-	const ms = int64(time.Millisecond)
-	l := newLateness(2 * time.Second)
-	now, stamp := 1000*ms, 40*ms
-	step := func(wall, own int64) int64 {
-		now, stamp = now+wall*ms, stamp+own*ms
-		return l.of(now, stamp)
-	}
-	for i := range 3000 { // 100 s, jitter, and a clock that runs 200 ppm fast
-		jitter := int64(i % 7)
-		if late := l.of(now+jitter*ms, stamp); late != 0 {
-			t.Fatalf("frame %d is %d ms late", i, late/ms)
+const ms = int64(time.Millisecond)
+
+// sender is a stream's stamps and when its frames arrive.
+type sender struct {
+	l          *lateness
+	now, stamp int64
+}
+
+func newSender() *sender { return &sender{l: newLateness(2500 * time.Millisecond), now: 1000 * ms} }
+
+// step is the next frame, so many milliseconds after the last by our clock and by its own.
+func (s *sender) step(wall, own int64) (late int64, give bool) {
+	s.now, s.stamp = s.now+wall*ms, s.stamp+own*ms
+	return s.l.of(s.now, s.stamp)
+}
+
+// run has n frames come as they are taken.
+func (s *sender) run(t *testing.T, n int) {
+	t.Helper()
+	for i := range n {
+		if late, give := s.step(33, 33); late != 0 || !give {
+			t.Fatalf("frame %d: %d ms late, given: %v", i, late/ms, give)
 		}
-		now, stamp = now+33*ms, stamp+33*ms+33*ms/5000
 	}
-	if late := step(3033, 33); late < 2900*ms || late > 3100*ms {
-		t.Errorf("after a stall of 3 s: %d ms late", late/ms)
+}
+
+// TestLatenessOfSteadyStream: jitter, and a clock that runs 200 ppm fast, are not late.
+func TestLatenessOfSteadyStream(t *testing.T) {
+	s := newSender()
+	s.step(33, 33)
+	for i := range 3000 { // 100 s
+		jitter := int64(i % 7)
+		if late, give := s.l.of(s.now+(33+jitter)*ms, s.stamp+33*ms); late != 0 || !give {
+			t.Fatalf("frame %d is %d ms late, given: %v", i, late/ms, give)
+		}
+		s.now, s.stamp = s.now+33*ms, s.stamp+33*ms+33*ms/5000
 	}
-	for range 50 { // the burst: as quick as they can be decoded
-		step(2, 33)
+}
+
+// TestLatenessAfterStall: of a burst only what is no longer late is given.
+func TestLatenessAfterStall(t *testing.T) {
+	for _, stall := range []int64{400, 1500, 2400, 20000} {
+		s := newSender()
+		s.step(33, 33)
+		s.run(t, 300)
+		s.now += stall * ms
+		given := false
+		for i := range stall / 31 { // as quick as they can be decoded: 31 ms of it are made up a frame
+			late, give := s.step(2, 33)
+			if want := (stall - (i+1)*31) * ms; late != 0 && (late < want-50*ms || late > want+50*ms) {
+				t.Fatalf("stall of %d ms, frame %d of the burst is %d ms late, told %d", stall, i, want/ms, late/ms)
+			}
+			if give && (stall-(i+1)*31)*ms > lateLeast+50*ms {
+				t.Errorf("stall of %d ms: a frame that is %d ms late is given", stall, stall-(i+1)*31)
+			}
+			given = given || give
+		}
+		if !given {
+			t.Errorf("stall of %d ms: nothing of the burst is given, not even what is on time", stall)
+		}
+		s.run(t, 10)
 	}
-	if late := step(2, 33); late < 1300*ms || late > 1500*ms {
-		t.Errorf("half through the burst: %d ms late", late/ms)
+}
+
+// TestLatenessThatStays: a way that has become longer does not end the stream, its
+// frames are given with their age; what is older than the limit is not.
+func TestLatenessThatStays(t *testing.T) {
+	s := newSender()
+	s.step(33, 33)
+	s.run(t, 300)
+	s.now += 800 * ms
+	waited := int64(0)
+	for {
+		late, give := s.step(33, 33)
+		if late < 700*ms || late > 900*ms {
+			t.Fatalf("%d ms late", late/ms)
+		}
+		if give {
+			break
+		}
+		if waited += 33; waited > 1500 {
+			t.Fatal("a stream that is 800 ms late gives no frames")
+		}
 	}
+	s.now += 2200 * ms
 	for range 60 {
-		step(2, 33)
+		if late, give := s.step(33, 33); give {
+			t.Fatalf("a frame that is %d ms late is given", late/ms)
+		}
 	}
-	if late := step(33, 33); late != 0 {
-		t.Errorf("when all is read: %d ms late", late/ms)
+}
+
+// TestLatenessAtFirst: what was read while the stream was looked at is left out.
+func TestLatenessAtFirst(t *testing.T) {
+	for _, read := range []int{1, 4, 40} {
+		s := newSender()
+		s.stamp = -33 * ms // the first frame's stamp is 0
+		for i := range read {
+			if _, give := s.step(1, 33); give {
+				t.Errorf("frame %d of %d that were waiting is given", i, read)
+			}
+		}
+		s.run(t, 10)
 	}
-	stamp = 0 // the sender begins anew
-	if late := step(33, 33); late != 0 {
-		t.Errorf("of another clock: %d ms late", late/ms)
+	s := newSender() // one a second: the second one is not missed
+	s.step(1000, 1000)
+	if _, give := s.step(1000, 1000); !give {
+		t.Error("a slow stream's second frame is left out")
 	}
-	if late := l.of(now, 0); late != 0 {
-		t.Errorf("without a stamp: %d", late)
+	s = newSender() // faster than it can be decoded: it is not waited for ever
+	given := false
+	for range 2000 {
+		_, give := s.step(1, 33)
+		given = given || give
+	}
+	if !given {
+		t.Error("a stream that comes faster than its stamps say gives nothing")
+	}
+}
+
+// TestLatenessWithoutStamps: nothing is said, and all but the first given; nor of a
+// sender that begins anew.
+func TestLatenessWithoutStamps(t *testing.T) {
+	s := newSender()
+	s.l.of(s.now, 0)
+	for range 10 {
+		if late, give := s.step(33, 0); late != 0 || !give {
+			t.Fatalf("without a stamp: %d, given: %v", late, give)
+		}
+	}
+	s = newSender()
+	s.stamp = 5000 * ms
+	s.step(33, 33)
+	s.run(t, 100)
+	s.stamp = 0
+	if late, give := s.step(33, 33); late != 0 || !give {
+		t.Errorf("of another clock: %d ms late, given: %v", late/ms, give)
 	}
 }

@@ -45,14 +45,18 @@ func gstreamerReadsRTSP() bool {
 
 // openFFmpeg opens a stream with FFmpeg, whose deadlines work.
 func openFFmpeg(o source.Open) (grabber, error) {
-	vc, err := open(o.Source.WithUser(), gocv.VideoCaptureFFmpeg,
-		propOpenTimeout, gocv.VideoCaptureProperties(o.OpenMS), propReadTimeout, gocv.VideoCaptureProperties(o.ReadMS))
+	again := func() (*gocv.VideoCapture, error) {
+		return open(o.Source.WithUser(), gocv.VideoCaptureFFmpeg,
+			propOpenTimeout, gocv.VideoCaptureProperties(o.OpenMS), propReadTimeout, gocv.VideoCaptureProperties(o.ReadMS))
+	}
+	vc, err := again()
 	if err != nil {
-		return nil, fail(source.FailOpen, "%s: %s", o.Source, explainURL(o.Source, time.Duration(o.OpenMS)*time.Millisecond))
+		return nil, explainURL(o.Source, time.Duration(o.OpenMS)*time.Millisecond)
 	}
 	v := newVideo(vc, "FFmpeg")
 	v.limit = time.Duration(o.ReadMS) * time.Millisecond
 	v.late = newLateness(v.limit)
+	v.reopen = again
 	return v, nil
 }
 
@@ -75,20 +79,25 @@ func openRTSPByGStreamer(o source.Open) (grabber, error) {
 	}
 	vc, err := open(pipeline, gocv.VideoCaptureGstreamer)
 	if err != nil {
-		return nil, fail(source.FailOpen, "%s: %s", o.Source, explainURL(o.Source, time.Duration(o.OpenMS)*time.Millisecond))
+		return nil, explainURL(o.Source, time.Duration(o.OpenMS)*time.Millisecond)
 	}
 	return newVideo(vc, "GStreamer"), nil
 }
 
 // explainURL finds out why a URL could not be opened, for OpenCV does not say: it
 // knocks at the server's port, and asks an RTSP server for the stream.
-func explainURL(s source.Source, timeout time.Duration) string {
+func explainURL(s source.Source, timeout time.Duration) error {
 	timeout = min(timeout, 2*time.Second)
 	c, err := net.DialTimeout("tcp", s.Address(), timeout)
 	if err != nil {
-		return fmt.Sprintf("cannot reach %s: %v", s.Address(), plainError(err))
+		return fail(source.FailAbsent, "%s: cannot reach %s: %v", s, s.Address(), plainError(err))
 	}
 	defer func() { _ = c.Close() }()
+	return fail(source.FailOpen, "%s: %s", s, explainServer(s, c, timeout))
+}
+
+// explainServer asks a server that takes connections.
+func explainServer(s source.Source, c net.Conn, timeout time.Duration) string {
 	const unknown = "the server answers, but gives no video here: check path, user and password"
 	where, user, _ := s.Split()
 	u, err := url.Parse(where)

@@ -265,9 +265,9 @@ func TestOpenErrors(t *testing.T) {
 		{"text as video", write("a.mp4", "no video"), source.FailOpen, "is no video"},
 		{"text as picture", write("a.jpg", "no picture"), source.FailOpen, "is no picture"},
 		{"empty folder", empty, source.FailOpen, "holds no pictures"},
-		{"absent device", "/dev/video237", source.FailOpen, "there is no /dev/video237"},
+		{"absent device", "/dev/video237", source.FailAbsent, "there is no /dev/video237"},
 		{"no device", "/dev/null", source.FailOpen, "/dev/null is no camera"},
-		{"nobody listens", gone, source.FailOpen, "connection refused"},
+		{"nobody listens", gone, source.FailAbsent, "connection refused"},
 		{"404", notThere.URL + "/secret", source.FailOpen, "nothing at this path (404)"},
 		{"bad pipeline", "gstreamer:nosuchelement ! appsink", source.FailOpen, "gst-launch"},
 	} {

@@ -12,6 +12,7 @@ import "C"
 import (
 	"errors"
 	"fmt"
+	"image"
 	"io"
 	"math"
 	"os"
@@ -41,8 +42,9 @@ type video struct {
 	period  time.Duration // of a recording; 0: the source sets the pace
 	limit   time.Duration // a grab that took longer gives a frame from before the stall
 	reopen  func() (*gocv.VideoCapture, error)
-	driver  bool      // the driver stamps frames with CLOCK_MONOTONIC
-	late    *lateness // nil: its stamps say nothing
+	driver  bool        // the driver stamps frames with CLOCK_MONOTONIC
+	late    *lateness   // nil: its stamps say nothing
+	size    image.Point // of the pictures that FFmpeg decodes; zero: not known yet, or another backend
 }
 
 // newVideo takes vc over.
@@ -81,8 +83,7 @@ func (v *video) Grab() (int64, error) {
 		if err != nil || v.late == nil {
 			return at, err
 		}
-		late := v.late.of(at, int64(v.vc.Get(gocv.VideoCapturePosMsec)*1e6))
-		if late <= v.late.limit {
+		if late, give := v.late.of(at, int64(v.vc.Get(gocv.VideoCapturePosMsec)*1e6)); give {
 			return at - late, nil // it was taken as much earlier
 		}
 	}
@@ -90,15 +91,22 @@ func (v *video) Grab() (int64, error) {
 
 func (v *video) grab() (int64, error) {
 	began := pipeline.Now()
-	if C.ea_grab(v.handle) != 1 {
-		waited := time.Duration(pipeline.Now() - began)
-		switch {
-		case v.period > 0:
-			return 0, io.EOF
-		case v.limit > 0 && waited >= v.limit:
-			return 0, noFrame(waited)
+	for {
+		var w, h C.int
+		if C.ea_grab(v.handle, &w, &h) != 1 {
+			return 0, v.over(began)
 		}
-		return 0, errors.New("the source gives no more frames: unplugged, or the sender has gone")
+		size := image.Pt(int(w), int(h))
+		if size == v.size || w == 0 || h == 0 {
+			break
+		}
+		if v.size != (image.Point{}) {
+			if err := v.resized(size); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		v.size = size
 	}
 	now := pipeline.Now()
 	if v.limit > 0 && now-began > int64(v.limit) {
@@ -112,6 +120,38 @@ func (v *video) grab() (int64, error) {
 		}
 	}
 	return now, nil
+}
+
+// over says why there is no frame, asked for at an instant.
+func (v *video) over(began int64) error {
+	waited := time.Duration(pipeline.Now() - began)
+	switch {
+	case v.period > 0:
+		return io.EOF
+	case v.limit > 0 && waited >= v.limit:
+		return noFrame(waited)
+	}
+	return errors.New("the source gives no more frames: unplugged, or the sender has gone")
+}
+
+// resized opens the source anew, as its pictures have another size now: what OpenCV
+// has prepared is for the old one, and would read beyond the new one's rows.
+func (v *video) resized(size image.Point) error {
+	old := v.size
+	_ = v.vc.Close() // first: a camera may serve one at a time
+	v.vc, v.size = nil, image.Point{}
+	if v.period > 0 || v.reopen == nil {
+		return fmt.Errorf("the pictures of this recording change from %dx%d to %dx%d, which OpenCV cannot read in one go", old.X, old.Y, size.X, size.Y)
+	}
+	vc, err := v.reopen()
+	if err != nil {
+		return fmt.Errorf("the source cannot be opened anew for its new size %dx%d: %w", size.X, size.Y, err)
+	}
+	v.adopt(vc)
+	if v.late != nil {
+		v.late = newLateness(time.Duration(v.late.limit))
+	}
+	return nil
 }
 
 // Retrieve decodes the frame that Grab found.
@@ -153,7 +193,12 @@ func (v *video) Info() source.Info {
 func (v *video) Period() time.Duration { return v.period }
 
 // Close lets the source go.
-func (v *video) Close() error { return v.vc.Close() }
+func (v *video) Close() error {
+	if v.vc == nil {
+		return nil
+	}
+	return v.vc.Close()
+}
 
 // openFile opens a video file.
 func openFile(o source.Open) (grabber, error) {
@@ -222,7 +267,7 @@ func readable(path string) error {
 	case err == nil:
 		return f.Close()
 	case errors.Is(err, os.ErrNotExist):
-		return fail(source.FailOpen, "there is no %s", path)
+		return fail(source.FailAbsent, "there is no %s", path)
 	case errors.Is(err, os.ErrPermission) && strings.HasPrefix(path, "/dev/"):
 		return fail(source.FailPermission, "%s may be opened by the group video only; add the agent's user to it: usermod -aG video USER", path)
 	case errors.Is(err, os.ErrPermission):

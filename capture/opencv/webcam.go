@@ -86,7 +86,11 @@ func (w *webcam) get(forLong bool) (*http.Response, error) {
 	resp, err := w.client.Do(r)
 	if err != nil {
 		w.hangUp()
-		return nil, fail(source.FailOpen, "%s: cannot be reached: %v", w.name, plainError(err))
+		kind, op := source.FailOpen, new(net.OpError)
+		if errors.As(err, &op) && op.Op == "dial" {
+			kind = source.FailAbsent
+		}
+		return nil, fail(kind, "%s: cannot be reached: %v", w.name, plainError(err))
 	}
 	w.body = resp.Body
 	if resp.StatusCode != http.StatusOK {

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"edgeagent/internal/board"
+	"edgeagent/internal/source"
 )
 
 // checkDevices tells what is plugged in, and who may use it.
@@ -60,18 +61,10 @@ func checkCameras(e *examination) (all []finding) {
 	return all
 }
 
-// csiSource is how a ribbon's camera is written in the config.
-func csiSource(b board.Board) string {
-	if b.Maker == board.Jetson {
-		return "csi:jetson"
-	}
-	return "csi:pi"
-}
-
 // csiAdvice is how pictures of a ribbon's camera are had. Untried: no such board was
 // at hand.
 func csiAdvice(b board.Board) string {
-	advice := "source: " + csiSource(b)
+	advice := "source: csi:" + source.CSIOf(b)
 	if b.Maker == board.RaspberryPi {
 		advice += ", and apt install gstreamer1.0-libcamera"
 	}

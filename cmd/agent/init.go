@@ -22,6 +22,7 @@ import (
 	"edgeagent/internal/board"
 	"edgeagent/internal/config"
 	"edgeagent/internal/exit"
+	"edgeagent/internal/source"
 	"edgeagent/publish/broker"
 )
 
@@ -85,7 +86,7 @@ func lookAt(root board.Root) *survey {
 	for _, c := range root.Cameras() {
 		v := seenCamera{source: c.Node.Path, text: c.Node.Path + ": " + orDash(c.Name)}
 		if c.CSI {
-			v.source, v.text = csiSource(s.board), "the camera on the ribbon ("+c.Name+")"
+			v.source, v.text = "csi:"+source.CSIOf(s.board), "the camera on the ribbon ("+c.Name+")"
 		} else if root.Real() {
 			if formats, err := board.Formats(c.Node.Path); err == nil {
 				v.text += ", " + orDash(strings.Join(formats, ", "))

@@ -8,6 +8,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"edgeagent/internal/board"
 )
 
 // What a CSI camera is asked for where nothing is wished.
@@ -34,6 +36,15 @@ var csiPipelines = map[string]func(Source) string{
 
 // appsink ends every pipeline of ours: BGR, and the newest frame only.
 const appsink = "video/x-raw,format=BGR ! appsink drop=true max-buffers=1 sync=false"
+
+// CSIOf is what stands after csi: for a board's own camera. Untried: no such board was
+// at hand.
+func CSIOf(b board.Board) string {
+	if b.Maker == board.Jetson {
+		return "jetson"
+	}
+	return "pi"
+}
 
 func parseCSI(rest string) (Source, error) {
 	if csiPipelines[rest] == nil {

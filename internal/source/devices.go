@@ -34,8 +34,8 @@ const (
 )
 
 // notCameras are drivers whose capture nodes are parts of a machine's picture
-// processor: they give nothing until something feeds them.
-var notCameras = []string{"bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "rpivid", "hevc"}
+// processor: they give nothing until something feeds them, or a sensor's raw pixels.
+var notCameras = []string{"bcm2835-isp", "bcm2835-codec", "unicam", "rp1-cfe", "pispbe", "rpivid", "hevc", "tegra-video", "tegra-capture-vi"}
 
 // Devices lists the cameras at /dev/video*, by number.
 func Devices() []Device {

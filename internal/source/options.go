@@ -28,6 +28,6 @@ type Backend string
 
 // The backends.
 const (
-	FFmpeg      Backend = "ffmpeg"    // OpenCV 4.6 shows garbage after a change of resolution in mid-stream
+	FFmpeg      Backend = "ffmpeg"    // its deadlines work
 	ByGStreamer Backend = "gstreamer" // two frames quicker; its deadlines are the daemon's alone
 )

@@ -13,7 +13,7 @@ import (
 // knock is how often a source that is away is looked for, and knockWait how long a
 // server is given to take a connection.
 const (
-	knock     = 250 * time.Millisecond
+	knock     = 100 * time.Millisecond
 	knockWait = time.Second
 )
 
@@ -35,10 +35,10 @@ func (s Source) Address() string {
 
 // AwaitReturn returns when ctx is done, or sooner when a source that was away is
 // seen to be there: a port that takes connections again, a device or file that
-// exists again. A source that was there all the time, but did not work, is left to
-// ctx.
-func (s Source) AwaitReturn(ctx context.Context) {
-	if s.there(ctx) {
+// exists again. absent says that it was away at the last try. A source that was there
+// all the time, but did not work, is left to ctx.
+func (s Source) AwaitReturn(ctx context.Context, absent bool) {
+	if !absent && s.there(ctx) {
 		<-ctx.Done()
 		return
 	}

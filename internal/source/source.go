@@ -13,6 +13,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"edgeagent/internal/board"
+	"edgeagent/internal/worker"
 )
 
 // Kind is what sort of thing a Source names.
@@ -21,7 +24,7 @@ type Kind string
 // The kinds of sources. Auto and Path are what Parse can say without a look at
 // the machine; Resolve turns them into one of the others.
 const (
-	Auto      Kind = "auto"      // first V4L2 camera, else the demo clip
+	Auto      Kind = "auto"      // first V4L2 camera, else the board's own, else the demo clip
 	Path      Kind = "path"      // a video, a picture or a folder of pictures
 	V4L2      Kind = "v4l2"      // Where is the device's path
 	URL       Kind = "url"       // rtsp, rtsps, http, https
@@ -71,7 +74,7 @@ var forms = []struct {
 
 // Parse reads a source as it stands in the configuration:
 //
-//	auto                      the first V4L2 camera, else the demo clip
+//	auto                      the first V4L2 camera, else the board's own, else the demo clip
 //	/dev/video0  0            a V4L2 device; by-id paths too
 //	rtsp://… rtsps://… http://… https://…
 //	csi:pi csi:jetson         the board's own camera, by GStreamer
@@ -162,7 +165,7 @@ func (s Source) Live() bool {
 func (s Source) Resolve(demo string) (Source, error) {
 	switch s.Kind {
 	case Auto:
-		return s.resolveAuto(demo)
+		return s.resolveAuto(Devices(), board.Root("/"), demo)
 	case Path:
 		return s.resolvePath()
 	case CSI:
@@ -171,13 +174,19 @@ func (s Source) Resolve(demo string) (Source, error) {
 	return s, nil
 }
 
-func (s Source) resolveAuto(demo string) (Source, error) {
-	if cams := Devices(); len(cams) > 0 {
-		s.Kind, s.Where = V4L2, cams[0].Path
+// resolveAuto takes the first V4L2 camera, else one on the board's own connector,
+// else the clip.
+func (s Source) resolveAuto(devices []Device, root board.Root, demo string) (Source, error) {
+	if len(devices) > 0 {
+		s.Kind, s.Where = V4L2, devices[0].Path
 		return s, nil
 	}
+	if slices.ContainsFunc(root.Cameras(), func(c board.Camera) bool { return c.CSI }) {
+		s.Kind, s.Where = CSI, CSIOf(root.Board())
+		return s.Resolve(demo)
+	}
 	if demo == "" {
-		return s, errors.New("source auto: no V4L2 camera at /dev/video* and no demo clip; plug one in or write source: with a URL or a file")
+		return s, errors.New("source auto: no V4L2 camera at /dev/video*, none on the board's own connector, and no demo clip; plug one in or write source: with a URL or a file")
 	}
 	s.Kind, s.Where, s.Demo = Path, demo, true
 	return s.resolvePath()
@@ -187,7 +196,7 @@ func (s Source) resolvePath() (Source, error) {
 	st, err := os.Stat(s.Where)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return s, fmt.Errorf("source %s: there is no such file or folder", s.Where)
+		return s, &absentError{fmt.Sprintf("source %s: there is no such file or folder", s.Where)}
 	case err != nil:
 		return s, fmt.Errorf("source: %w", err)
 	case st.IsDir() || IsPicture(s.Where):
@@ -198,6 +207,19 @@ func (s Source) resolvePath() (Source, error) {
 		s.Kind = File
 	}
 	return s, nil
+}
+
+// absentError says that nothing is where the source should be.
+type absentError struct{ text string }
+
+func (e *absentError) Error() string { return e.text }
+
+// Absent says whether err means that nothing is where the source should be, by
+// Resolve's word or a capture worker's.
+func Absent(err error) bool {
+	var here *absentError
+	var there *worker.Failure
+	return errors.As(err, &here) || errors.As(err, &there) && there.Kind == FailAbsent
 }
 
 // IsPicture says whether a file of this name is read as a still picture.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"edgeagent/internal/board/fake"
 	"edgeagent/internal/pipeline"
 )
 
@@ -125,6 +126,42 @@ func TestResolve(t *testing.T) {
 	}
 	if _, err := (Source{Kind: Auto}).Resolve(""); err == nil || !strings.Contains(err.Error(), "no V4L2 camera") {
 		t.Errorf("auto with nothing: %v", err)
+	}
+}
+
+// TestAuto: a camera that gives pictures goes before one behind a receiver, and that
+// before the demo clip.
+func TestAuto(t *testing.T) {
+	webcam := []Device{{Path: "/dev/video7", Card: "A Camera"}}
+	sensor := fake.Tree{ // of a Jetson whose only camera is the one on its connector
+		"/proc/device-tree/model":                     "NVIDIA Jetson Orin Nano Developer Kit\x00",
+		"/proc/device-tree/compatible":                "nvidia,p3768-0000+p3767-0005\x00nvidia,tegra234\x00",
+		"/sys/class/video4linux/video0/name":          "vi-output, imx219 9-0010",
+		"/sys/class/video4linux/video0/index":         "0",
+		"/sys/class/video4linux/video0/device/driver": "-> ../../drivers/tegra-capture-vi",
+		"/dev/video0": "node 0660",
+	}
+	demo := filepath.Join(t.TempDir(), "demo.mp4")
+	if err := os.WriteFile(demo, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name    string
+		devices []Device
+		tree    fake.Tree
+		kind    Kind
+		where   string
+		demo    bool
+	}{
+		{"a webcam and a sensor", webcam, fake.Pi5(), V4L2, "/dev/video7", false},
+		{"a Pi's sensor", nil, fake.Pi5(), GStreamer, "libcamerasrc ! video/x-raw,width=1280", false},
+		{"a Jetson's sensor", nil, sensor, GStreamer, "nvarguscamerasrc sensor-id=0 !", false},
+		{"neither", nil, fake.Tree{}, File, demo, true},
+	} {
+		got, err := Source{Kind: Auto}.resolveAuto(c.devices, c.tree.Lay(t), demo)
+		if err != nil || got.Kind != c.kind || !strings.HasPrefix(got.Where, c.where) || got.Demo != c.demo {
+			t.Errorf("%s: %+v %v", c.name, got, err)
+		}
 	}
 }
 

@@ -78,6 +78,7 @@ const (
 // The kinds of a worker.Failure of a capture worker.
 const (
 	FailOpen       = "open"       // the source cannot be opened, or not now
+	FailAbsent     = "absent"     // nothing is where the source should be: nobody listens, no such file
 	FailPermission = "permission" // we may not open it
 	FailEnd        = "end"        // the recording is over
 	FailRead       = "read"       // the source was lost
