@@ -39,8 +39,8 @@ func FindBinary(configured string) (path string, searched []string, err error) {
 }
 
 // environment is the worker's whole one. OpenCV and its backends are told to be
-// quiet: what they say is rarely what went wrong.
-func environment(s source.Source) []string {
+// quiet: what they say is rarely what went wrong. cache is a folder of ours, or empty.
+func environment(s source.Source, cache string) []string {
 	env := []string{
 		"PATH=/usr/bin:/bin", "LANG=C.UTF-8",
 		"OPENCV_LOG_LEVEL=ERROR", "OPENCV_VIDEOIO_DEBUG=0",
@@ -49,6 +49,11 @@ func environment(s source.Source) []string {
 		"OPENCV_IO_MAX_IMAGE_PIXELS=134217728",
 		"GST_REGISTRY_FORK=no",     // the cage lets no program start,
 		"GSETTINGS_BACKEND=memory", // nor a plugin look for the user's settings
+	}
+	if cache != "" {
+		// Without a list that it wrote before, GStreamer loads each of its 250 plugins to
+		// see what it is. The worker writes it before the cage is shut.
+		env = append(env, "GST_REGISTRY="+filepath.Join(cache, "gstreamer.bin"))
 	}
 	if s.Kind == source.URL && strings.HasPrefix(s.Where, "rtsp") {
 		// By default FFmpeg looks at a second of the stream before it begins, and

@@ -74,6 +74,7 @@ type Config struct {
 	Binary  *worker.Binary // edge-agent-capture; nil: this installation reads no pictures
 	Missing string         // with no Binary: why, in a sentence (FindBinary's error)
 	Build   string         // our build id
+	Cache   string         // folder for what may be made anew at any time; "": none
 	Log     *slog.Logger
 
 	MaxResident uint64        // bytes of resident memory above which the worker is replaced; 0: no limit
@@ -106,6 +107,8 @@ type Info struct {
 	Height      int                   `json:"height,omitempty"`
 	FPS         float64               `json:"fps"`        // frames grabbed a second, lately
 	Captured    uint64                `json:"captured"`   // frames grabbed since the agent's start
+	Decode      time.Duration         `json:"-"`          // processor time that reading and decoding took a frame, lately
+	Decoding    time.Duration         `json:"-"`          // and all frames since the agent's start
 	LastGrab    int64                 `json:"-"`          // CLOCK_MONOTONIC ns; 0: no frame yet
 	Reconnects  uint64                `json:"reconnects"` // workers after the first that gave frames
 	Stalls      uint64                `json:"stalls"`     // workers ended because no frame came or they did not answer
@@ -221,6 +224,7 @@ func (c *Camera) Info() Info {
 		i.Generation, i.PID = s.p.Generation(), s.p.PID()
 		grabbed, last, resident := s.header()
 		i.Captured, i.LastGrab, i.Resident = max(i.Captured, grabbed), last, resident
+		i.Decoding += s.decoding()
 	}
 	return i
 }
@@ -338,10 +342,10 @@ func (c *Camera) away(st pipeline.CameraStatus, err error, again time.Duration) 
 	}
 }
 
-// rate keeps the measured frame rate.
-func (c *Camera) rate(fps float64) {
+// rate keeps the measured frame rate, and what a frame's decoding took.
+func (c *Camera) rate(fps float64, decode time.Duration) {
 	c.mu.Lock()
-	c.info.FPS = math.Round(fps*100) / 100
+	c.info.FPS, c.info.Decode = math.Round(fps*100)/100, decode
 	c.mu.Unlock()
 }
 

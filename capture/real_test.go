@@ -62,7 +62,7 @@ func realConfig(t testing.TB) Config {
 	}
 	sp := worker.NewSpawner()
 	t.Cleanup(func() { sp.Close(); _ = bin.Close() })
-	return Config{Spawner: sp, Binary: bin, Build: build.ID()}
+	return Config{Spawner: sp, Binary: bin, Build: build.ID(), Cache: filepath.Dir(path)}
 }
 
 // TestRealWorkersDie kills, crashes and stops real workers while they fill.

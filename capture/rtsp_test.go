@@ -311,6 +311,41 @@ func TestRTSPServerDies(t *testing.T) {
 	}
 }
 
+// TestRTSPReturns kills the server again and again, for longer and shorter, and has the
+// time from the server's return to the next frame.
+func TestRTSPReturns(t *testing.T) {
+	rounds := 3
+	if long {
+		rounds = 20
+	}
+	for _, b := range []source.Backend{source.FFmpeg, source.ByGStreamer} {
+		t.Run(string(b), func(t *testing.T) {
+			s := startRTSP(t)
+			cam, w := rtspCamera(t, s.url(), source.Options{Backend: b})
+			var told, back []time.Duration
+			for i := range rounds {
+				w.take(t, 10)
+				s.kill()
+				told = append(told, untilStatus(t, cam, pipeline.CameraOnline, false))
+				time.Sleep(time.Duration(i%5) * 700 * time.Millisecond) // away for a while
+				s.start()
+				back = append(back, w.returns(t))
+			}
+			w.checkAges(t)
+			slices.Sort(told)
+			slices.Sort(back)
+			figure(t, "rtsp_return_told_max_ms_"+string(b), told[rounds-1])
+			figure(t, "rtsp_return_frames_p50_ms_"+string(b), back[rounds/2])
+			figure(t, "rtsp_return_frames_max_ms_"+string(b), back[rounds-1])
+			figure(t, "rtsp_return_oldest_frame_ms_"+string(b), time.Duration(w.oldest.Load()))
+			t.Logf("figure: rtsp_return_rounds_%s: %d", b, rounds)
+			if told[rounds-1] > 3*time.Second || back[rounds-1] > 2*time.Second+slackOfTests {
+				t.Errorf("told after %v, frames after %v", told, back)
+			}
+		})
+	}
+}
+
 // slackOfTests is for a machine that does other things as well.
 const slackOfTests = 3 * time.Second
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 	"time"
 
@@ -167,7 +168,7 @@ func (c *Camera) start() (*session, error) {
 	defer cancel()
 	p, err := c.conf.Spawner.Start(ctx, worker.Spec{
 		Kind: "capture", Name: "capture " + c.conf.ID, Binary: c.conf.Binary,
-		Env: environment(src), Build: c.conf.Build, Log: c.conf.Log,
+		Env: environment(src, c.conf.Cache), Build: c.conf.Build, Log: c.conf.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -295,6 +296,18 @@ func (s *session) header() (grabbed uint64, last int64, resident uint64) {
 	return grabbed, last, resident
 }
 
+// decoding is the processor time that the worker spent on reading and decoding, as it
+// says; what a machine of so many processors could not have spent is not believed.
+func (s *session) decoding() time.Duration {
+	spent := time.Duration(0)
+	for _, sh := range s.shelf {
+		if h := sh.pool.Header(); h.Generation.Load() == s.p.Generation() {
+			spent = max(spent, time.Duration(h.Decoding.Load()))
+		}
+	}
+	return min(spent, time.Duration(pipeline.Now()-s.began)*time.Duration(runtime.NumCPU()))
+}
+
 // fail ends the session for a reason that a view found.
 func (s *session) fail(err error) {
 	select {
@@ -333,8 +346,8 @@ func (c *Camera) watch(s *session) error {
 			tick.Reset(tickWatch)
 			c.online(s)
 		}
-		if fps, ok := m.read(grabbed); ok {
-			c.rate(fps)
+		if fps, decode, ok := m.read(grabbed, s.decoding()); ok {
+			c.rate(fps, decode)
 		}
 		if err := c.check(s, last); err != nil {
 			return err
@@ -422,6 +435,7 @@ func (c *Camera) end(s *session, why error) {
 	s.grabbed, _, _ = s.header()
 	c.mu.Lock()
 	c.seq = max(c.seq, s.grabbed)
+	c.info.Decoding += s.decoding()
 	var stall *stallError
 	switch {
 	case why == nil, errors.Is(why, errEnd), errors.Is(why, errDisabled), c.stopped.Err() != nil: // on purpose
@@ -442,19 +456,24 @@ func (c *Camera) end(s *session, why error) {
 	s.closeBlob()
 }
 
-// meter measures a frame rate over a second or more.
+// meter measures a frame rate over a second or more, and what a frame's decoding took.
 type meter struct {
-	at  int64
-	seq uint64
+	at    int64
+	seq   uint64
+	spent time.Duration
 }
 
-func (m *meter) read(seq uint64) (float64, bool) {
+func (m *meter) read(seq uint64, spent time.Duration) (fps float64, decode time.Duration, ok bool) {
 	now := pipeline.Now()
 	d := time.Duration(now - m.at)
 	if d < time.Second {
-		return 0, false
+		return 0, 0, false
 	}
-	fps := float64(seq-m.seq) / d.Seconds()
-	m.at, m.seq = now, seq
-	return fps, true
+	n := seq - m.seq
+	fps = float64(n) / d.Seconds()
+	if n > 0 {
+		decode = (spent - m.spent) / time.Duration(n)
+	}
+	m.at, m.seq, m.spent = now, seq, spent
+	return fps, decode, true
 }

@@ -73,7 +73,8 @@ type CameraState struct {
 	Camera    string                `json:"camera"`
 	Status    pipeline.CameraStatus `json:"status"`
 	Enabled   bool                  `json:"enabled"`
-	FPS       float64               `json:"fps"` // frames grabbed a second
+	FPS       float64               `json:"fps"`                 // frames grabbed a second
+	Decode    float64               `json:"decode_ms,omitempty"` // processor time that reading and decoding took a grabbed frame, lately
 	Source    string                `json:"source"`
 	Demo      bool                  `json:"demo"` // the picture is the demo clip, not a camera
 	Counts    []ViewCounts          `json:"counts"`
@@ -86,6 +87,7 @@ type ViewCounts struct {
 	Model  string `json:"model"`
 	Region string `json:"region,omitempty"`
 	pipeline.Counts
+	Starved uint64 `json:"starved,omitempty"` // frames that waited for their turn for a second or more; whatever became of them then
 }
 
 // LastError is the newest error of a part, told until the next one.

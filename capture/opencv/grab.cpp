@@ -40,6 +40,11 @@ extern "C" __attribute__((visibility("default"))) int avcodec_receive_frame(void
   return answer;
 }
 
+void ea_gst_init(void) {
+  typedef void init(int *, char ***);
+  if (init *const gst_init = reinterpret_cast<init *>(dlsym(RTLD_DEFAULT, "gst_init"))) gst_init(nullptr, nullptr);
+}
+
 int ea_grab(void *capture, int *width, int *height) {
   heard_width = heard_height = 0;
   int answer = -1;

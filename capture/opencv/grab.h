@@ -10,6 +10,9 @@ extern "C" {
 // those of the picture, in pixels, where FFmpeg decoded it on the way; else 0.
 int ea_grab(void *capture, int *width, int *height);
 
+// ea_gst_init has GStreamer find its plugins, where OpenCV has brought it.
+void ea_gst_init(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -17,6 +17,11 @@ const (
 	// them, while they become no less late. Then they are late on their whole way, or
 	// are decoded too slowly, and are given with their age.
 	lateWait = int64(time.Second)
+	// calm is how long frames must come no faster than they were taken until what was
+	// read before the first one was asked for is through; drained is when that is taken
+	// for granted, as the stamps may be nonsense.
+	calm    = int64(100 * time.Millisecond)
+	drained = int64(5 * time.Second)
 )
 
 // lateness compares the time between a stream's own stamps with the time between
@@ -27,10 +32,10 @@ type lateness struct {
 	before int64 // and of the one before it
 	began  int64 // of the span; 0: nothing was seen yet
 	last   int64 // stamp
-	came   int64 // when that came
 
-	first   int64 // when the first frame came
-	settled bool  // what was read before the first frame was asked for is through
+	first  int64       // when the first frame came
+	quick  int64       // when frames came last faster than they were taken
+	recent [4][2]int64 // the frames before, the newest first: when they came, and their stamps
 	since   int64 // since when frames are late and catch up on nothing; 0: they are not late
 	mark    int64 // how late they were then
 }
@@ -52,7 +57,7 @@ func (l *lateness) of(arrived, stamp int64) (late int64, give bool) {
 	case arrived-l.began > lateSpan:
 		l.before, l.best, l.began = l.best, lag, arrived
 	}
-	l.last, l.came = stamp, arrived
+	l.last = stamp
 	l.best = min(l.best, lag)
 	if late = lag - min(l.best, l.before); late < lateLeast {
 		l.since = 0
@@ -65,16 +70,24 @@ func (l *lateness) of(arrived, stamp int64) (late int64, give bool) {
 }
 
 // backlog says whether a frame is one of those that were read before the first was
-// asked for: they come faster than they were taken. Of the first alone nothing can be
-// said, so it is taken for one.
+// asked for, or came behind them: they come faster than they were taken, over several
+// frames, for networks bring live ones in pairs as well. Of the first alone nothing can
+// be said, so it is taken for one.
 func (l *lateness) backlog(arrived, stamp int64) bool {
-	switch {
-	case l.settled:
-		return false
-	case l.first == 0:
-		l.first, l.came, l.last = arrived, arrived, stamp
+	now := [2]int64{arrived, stamp}
+	if l.first == 0 {
+		l.first, l.quick = arrived, arrived
+		l.recent = [4][2]int64{now, now, now, now}
 		return true
 	}
-	l.settled = arrived-l.came >= (stamp-l.last)/2 || arrived-l.first > lateWait
-	return !l.settled
+	if arrived-l.first > drained || stamp <= 0 {
+		return false
+	}
+	old := l.recent[len(l.recent)-1]
+	if arrived-old[0] < (stamp-old[1])/2 {
+		l.quick = arrived
+	}
+	copy(l.recent[1:], l.recent[:])
+	l.recent[0] = now
+	return arrived-l.quick < calm
 }

@@ -17,6 +17,14 @@ type sender struct {
 
 func newSender() *sender { return &sender{l: newLateness(2500 * time.Millisecond), now: 1000 * ms} }
 
+// begin has the first frames come and go, until they are given.
+func (s *sender) begin() *sender {
+	for range 10 {
+		s.step(33, 33)
+	}
+	return s
+}
+
 // step is the next frame, so many milliseconds after the last by our clock and by its own.
 func (s *sender) step(wall, own int64) (late int64, give bool) {
 	s.now, s.stamp = s.now+wall*ms, s.stamp+own*ms
@@ -35,8 +43,7 @@ func (s *sender) run(t *testing.T, n int) {
 
 // TestLatenessOfSteadyStream: jitter, and a clock that runs 200 ppm fast, are not late.
 func TestLatenessOfSteadyStream(t *testing.T) {
-	s := newSender()
-	s.step(33, 33)
+	s := newSender().begin()
 	for i := range 3000 { // 100 s
 		jitter := int64(i % 7)
 		if late, give := s.l.of(s.now+(33+jitter)*ms, s.stamp+33*ms); late != 0 || !give {
@@ -49,8 +56,7 @@ func TestLatenessOfSteadyStream(t *testing.T) {
 // TestLatenessAfterStall: of a burst only what is no longer late is given.
 func TestLatenessAfterStall(t *testing.T) {
 	for _, stall := range []int64{400, 1500, 2400, 20000} {
-		s := newSender()
-		s.step(33, 33)
+		s := newSender().begin()
 		s.run(t, 300)
 		s.now += stall * ms
 		given := false
@@ -74,8 +80,7 @@ func TestLatenessAfterStall(t *testing.T) {
 // TestLatenessThatStays: a way that has become longer does not end the stream, its
 // frames are given with their age; what is older than the limit is not.
 func TestLatenessThatStays(t *testing.T) {
-	s := newSender()
-	s.step(33, 33)
+	s := newSender().begin()
 	s.run(t, 300)
 	s.now += 800 * ms
 	waited := int64(0)
@@ -99,26 +104,50 @@ func TestLatenessThatStays(t *testing.T) {
 	}
 }
 
-// TestLatenessAtFirst: what was read while the stream was looked at is left out.
+// TestLatenessAtFirst: what was read while the stream was looked at is left out, even
+// if the machine hesitates in the middle of it; then frames are given soon.
 func TestLatenessAtFirst(t *testing.T) {
 	for _, read := range []int{1, 4, 40} {
-		s := newSender()
-		s.stamp = -33 * ms // the first frame's stamp is 0
-		for i := range read {
-			if _, give := s.step(1, 33); give {
-				t.Errorf("frame %d of %d that were waiting is given", i, read)
+		for _, hesitates := range []int64{0, 60, 400} {
+			s := newSender()
+			s.stamp = -33 * ms // the first frame's stamp is 0
+			waiting := read + int(hesitates/32) // meanwhile more come
+			for i := range waiting {
+				wall := int64(1)
+				if i == read/2 {
+					wall += hesitates
+				}
+				if _, give := s.step(wall, 33); give && (hesitates < 100 || i != read/2) {
+					t.Errorf("frame %d of %d that were waiting is given", i, waiting)
+				}
 			}
+			n := 0
+			for give := false; !give; n++ {
+				_, give = s.step(33, 33)
+			}
+			if n > 5 {
+				t.Errorf("after %d that were waiting the frame %d is the first that is given", waiting, n)
+			}
+			s.run(t, 10)
 		}
-		s.run(t, 10)
+	}
+	pairs := newSender() // two at once, as wireless networks bring them
+	n := 0
+	for give := false; !give; n += 2 {
+		pairs.step(65, 33)
+		_, give = pairs.step(1, 33)
+	}
+	if n > 8 {
+		t.Errorf("of a stream that comes in pairs the frame %d is the first that is given", n)
 	}
 	s := newSender() // one a second: the second one is not missed
 	s.step(1000, 1000)
 	if _, give := s.step(1000, 1000); !give {
 		t.Error("a slow stream's second frame is left out")
 	}
-	s = newSender() // faster than it can be decoded: it is not waited for ever
+	s = newSender() // stamps that are nonsense: it is not waited for ever
 	given := false
-	for range 2000 {
+	for range 6000 {
 		_, give := s.step(1, 33)
 		given = given || give
 	}
@@ -139,8 +168,7 @@ func TestLatenessWithoutStamps(t *testing.T) {
 	}
 	s = newSender()
 	s.stamp = 5000 * ms
-	s.step(33, 33)
-	s.run(t, 100)
+	s.begin().run(t, 100)
 	s.stamp = 0
 	if late, give := s.step(33, 33); late != 0 || !give {
 		t.Errorf("of another clock: %d ms late, given: %v", late/ms, give)

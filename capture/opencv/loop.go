@@ -56,6 +56,7 @@ func (w *Worker) run(o source.Open, r worker.Request) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if w.cage != nil {
+		preload(o.Source)
 		w.cage(o.Source)
 	}
 	l := &loop{w: w, o: o, timer: time.NewTimer(time.Hour)}
@@ -160,8 +161,10 @@ func (l *loop) stand(at int64) int64 {
 	}
 	w.at, w.fresh = at, true
 	w.times.note(w.seq, at)
+	decoding := processTime() - w.aside.Load()
 	for _, v := range w.views {
 		h := v.area.Header()
+		h.Decoding.Store(decoding)
 		h.LastGrab.Store(at)
 		h.Grabbed.Store(w.seq)
 	}
@@ -286,7 +289,7 @@ func (l *loop) answer(v *view, thinned uint32) {
 	l.w.mu.Unlock()
 	err := l.retrieve(seq)
 	if err == nil {
-		err = v.cook.Cook(l.picture, int(r.Slot))
+		l.w.aside.time(func() { err = v.cook.Cook(l.picture, int(r.Slot)) })
 	}
 	m := worker.Message{Type: worker.Filled, Seq: seq, N: thinned}
 	if err != nil {

@@ -90,7 +90,7 @@ func explainURL(s source.Source, timeout time.Duration) error {
 	timeout = min(timeout, 2*time.Second)
 	c, err := net.DialTimeout("tcp", s.Address(), timeout)
 	if err != nil {
-		return fail(source.FailAbsent, "%s: cannot reach %s: %v", s, s.Address(), plainError(err))
+		return fail(source.FailAbsent, "%s: %s", s, fmt.Sprintf("cannot reach %s: %v", s.Address(), plainError(err)))
 	}
 	defer func() { _ = c.Close() }()
 	return fail(source.FailOpen, "%s: %s", s, explainServer(s, c, timeout))

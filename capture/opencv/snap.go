@@ -127,7 +127,9 @@ func (l *loop) snapLocked() {
 	go func() {
 		defer w.encoding.Done()
 		defer func() { _ = picture.Close() }()
-		n, err := s.encode(&picture, w.blob.Slot(0))
+		var n int
+		var err error
+		w.aside.time(func() { n, err = s.encode(&picture, w.blob.Slot(0)) })
 		if err != nil {
 			s.r.Fail("encode", err)
 			return

@@ -42,6 +42,7 @@ type Worker struct {
 	snap   *snap        // waits for its picture
 
 	encoding sync.WaitGroup // snapshots that are being encoded
+	aside    stopwatch      // what tensors and snapshots took
 }
 
 // Areas maps what is attached (worker.Areas).

@@ -75,7 +75,8 @@ class Factory(GstRtspServer.RTSPMediaFactory):
                     made = list(size)
                     src.set_property("caps", Gst.Caps.from_string(caps()))
                 if src.emit("push-buffer", Gst.Buffer.new_wrapped(frame())) != Gst.FlowReturn.OK:
-                    return
+                    time.sleep(0.005)  # not started yet, or about to end
+                    continue
                 due = max(due + 1 / args.fps, time.monotonic() - 1)
                 time.sleep(max(0, due - time.monotonic()))
 

@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"path/filepath"
 
 	"edgeagent/capture"
 	"edgeagent/delegates"
@@ -89,7 +90,7 @@ func (a *agent) openCamera(id string, bin *worker.Binary, missing string) error 
 		OpenTimeout: conf.OpenTimeout.Std(), ReadTimeout: conf.ReadTimeout.Std(),
 		Pace: capture.Pace(conf.Pace), Loop: conf.Loop,
 		Demo: demo, Spawner: a.spawner, Binary: bin, Missing: missing, Build: build.ID(), Log: a.log,
-		MaxResident: a.cfg.Runtime.WorkerLimit(),
+		MaxResident: a.cfg.Runtime.WorkerLimit(), Cache: filepath.Join(string(a.cfg.Agent.DataDir), "cache"),
 	}, a.viewConfigs(c), a.event, func(st pipeline.CameraStatus) {
 		a.client.CameraStatus(id, st)
 		a.kick()
@@ -137,7 +138,7 @@ func (a *agent) connect(c *camera) error {
 			}
 			m.sinks[look{c.id, region}] = &sink{
 				client: a.client, line: a.metrics.Line(c.id, m.id), printer: a.printer, board: a.board, log: a.log,
-				smooth: smoother(c.conf.Smooth), onLabel: c.shots.labelled,
+				smooth: smoother(c.conf.Smooth), onLabel: c.shots.labelled, onAny: c.shots.answered(),
 			}
 			fps, maxAge := c.conf.FPS, c.conf.MaxAge.Std()
 			if c.conf.Pace == string(capture.Lockstep) {

@@ -26,6 +26,7 @@ type sink struct {
 	board   *pageBoard
 	log     *slog.Logger
 	onLabel func(*pipeline.Result) // told when the stable label changes; may be nil
+	onAny   func(*pipeline.Result) // told each result; may be nil
 	failed  bool                   // the last hand-over was refused
 
 	smooth *infer.Smoother
@@ -50,6 +51,9 @@ func (s *sink) Result(r *pipeline.Result) {
 		s.failed = true
 	} else {
 		s.failed = false
+	}
+	if s.onAny != nil {
+		s.onAny(r)
 	}
 	s.label(r)
 	s.board.result(r)

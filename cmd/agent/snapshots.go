@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -29,16 +30,31 @@ type shots struct {
 
 	wanted chan struct{} // one is to be made now
 
-	mu   sync.Mutex
-	seen map[string]string // by region, what was seen last: "label 93 %"
+	mu    sync.Mutex
+	seen  map[string]string // by region, what was seen last: "label 93 %"
+	found map[look]finds    // by model and region (look.camera is the model), the boxes of the last result
 }
+
+// finds are the boxes of one result.
+type finds struct {
+	at    time.Time // when it came
+	marks []source.Mark
+}
+
+const (
+	// findsLast is how long boxes are drawn after their result: then what they frame
+	// has moved on.
+	findsLast = time.Second
+	// mostFinds is how many boxes are drawn, the surest ones.
+	mostFinds = 50
+)
 
 // startShots begins to make the snapshots that the config asks for; they end when
 // the agent closes.
 func (a *agent) startShots(c *camera) *shots {
 	s := &shots{
 		agent: a, cam: c.cam, id: c.id, conf: c.conf.Snapshot, boxes: map[string]config.Box{},
-		wanted: make(chan struct{}, 1), seen: map[string]string{},
+		wanted: make(chan struct{}, 1), seen: map[string]string{}, found: map[look]finds{},
 	}
 	for id, r := range c.conf.Regions {
 		s.boxes[id] = r.Box
@@ -113,14 +129,58 @@ func (s *shots) publish(ctx context.Context) error {
 }
 
 // marks are what is drawn: the regions with their labels, or the label of the whole
-// picture below it.
+// picture below it, and the boxes that detections found.
 func (s *shots) marks() (marks []source.Mark, caption string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, f := range s.found {
+		if time.Since(f.at) < findsLast {
+			marks = append(marks, f.marks[:min(len(f.marks), mostFinds-min(mostFinds, len(marks)))]...)
+		}
+	}
 	for id, b := range s.boxes {
 		marks = append(marks, source.Mark{Box: source.Box(b), Text: id + ": " + s.seen[id]})
 	}
 	return marks, s.seen[""]
+}
+
+// answered takes in what a model found in a frame; nil where nothing of it is drawn.
+func (s *shots) answered() func(*pipeline.Result) {
+	if !s.conf.Boxes || s.agent.cfg.Pixels != string(source.PixelsMQTT) {
+		return nil
+	}
+	return func(r *pipeline.Result) {
+		if r.Kind != pipeline.KindBoxes {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		key := look{r.Model, r.Region}
+		f := s.found[key]
+		f.at, f.marks = time.Now(), f.marks[:0]
+		for _, b := range r.Boxes {
+			if m, ok := mark(b, r.Picture); ok && len(f.marks) < mostFinds {
+				f.marks = append(f.marks, m)
+			}
+		}
+		s.found[key] = f
+	}
+}
+
+// mark frames a box of a picture; false when nothing of it lies within.
+func mark(b pipeline.Box, picture pipeline.Size) (source.Mark, bool) {
+	w, h := float64(picture.Width), float64(picture.Height)
+	if w <= 0 || h <= 0 {
+		return source.Mark{}, false
+	}
+	part := func(v float32, whole float64) float64 { return max(0, min(float64(v)/whole, 1)) }
+	x, y := part(b.X0, w), part(b.Y0, h)
+	box := source.Box{x, y, part(b.X1, w) - x, part(b.Y1, h) - y}
+	name := b.Name
+	if name == "" {
+		name = strconv.Itoa(b.Index)
+	}
+	return source.Mark{Box: box, Text: fmt.Sprintf("%.60s %.0f %%", name, 100*b.Score)}, box[2] > 0 && box[3] > 0 && box.Check() == nil
 }
 
 // labelled takes in that a model's stable label has changed.

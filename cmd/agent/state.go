@@ -201,12 +201,14 @@ func (a *agent) delegateState(m *model) publish.DelegateState {
 func (a *agent) cameraState(c *camera) publish.CameraState {
 	i := c.cam.Info()
 	s := publish.CameraState{
-		Camera: c.id, Status: i.Status, Enabled: c.cam.Enabled(), FPS: i.FPS, Source: i.Source, Demo: i.Demo, Counts: []publish.ViewCounts{},
+		Camera: c.id, Status: i.Status, Enabled: c.cam.Enabled(), FPS: i.FPS, Decode: millis(i.Decode), Source: i.Source, Demo: i.Demo, Counts: []publish.ViewCounts{},
 	}
 	for _, m := range a.models {
 		for _, r := range c.regions {
 			if m.sinks[look{c.id, r}] != nil {
-				s.Counts = append(s.Counts, publish.ViewCounts{Model: m.id, Region: r, Counts: m.scheduler.Counts(c.id, r)})
+				s.Counts = append(s.Counts, publish.ViewCounts{
+					Model: m.id, Region: r, Counts: m.scheduler.Counts(c.id, r), Starved: m.scheduler.Starved(c.id, r),
+				})
 			}
 		}
 	}
@@ -284,14 +286,17 @@ func (a *agent) sources() metrics.Sources {
 	return metrics.Sources{
 		Frames: func() (all []metrics.Frames) {
 			a.eachView(func(m *model, l look) {
-				all = append(all, metrics.Frames{Camera: l.camera, Model: m.id, Region: l.region, Counts: m.scheduler.Counts(l.camera, l.region)})
+				all = append(all, metrics.Frames{
+					Camera: l.camera, Model: m.id, Region: l.region,
+					Counts: m.scheduler.Counts(l.camera, l.region), Starved: m.scheduler.Starved(l.camera, l.region),
+				})
 			})
 			return all
 		},
 		Cameras: func() (all []metrics.Camera) {
 			for _, c := range a.openCams() {
 				i := c.cam.Info()
-				all = append(all, metrics.Camera{Name: c.id, Up: i.Status == pipeline.CameraOnline, Reconnects: i.Reconnects})
+				all = append(all, metrics.Camera{Name: c.id, Up: i.Status == pipeline.CameraOnline, Reconnects: i.Reconnects, Decoding: i.Decoding})
 			}
 			return all
 		},

@@ -27,13 +27,15 @@ type Sources struct {
 type Frames struct {
 	Camera, Model, Region string
 	Counts                pipeline.Counts // one consistent reading
+	Starved               uint64          // so far
 }
 
 // Camera is the reading of one camera.
 type Camera struct {
 	Name       string
-	Up         bool   // frames come
-	Reconnects uint64 // so far
+	Up         bool          // frames come
+	Reconnects uint64        // so far
+	Decoding   time.Duration // processor time, so far
 }
 
 // Delegate is one delegate of one model's chain.
@@ -101,8 +103,13 @@ var (
 	framesFailed   = desc("frames_failed_total", "Failed frames, by reason.", "camera", "model", "region", "reason")
 	framesInFlight = desc("frames_in_flight", "Frames that are captured and not yet settled.", "camera", "model", "region")
 
+	framesStarved = desc("frames_starved_total", "Frames that waited for their turn at the model for a second or more, whatever became of them then.", "camera", "model", "region")
+
 	cameraUp         = desc("camera_up", "1 while frames come from the camera.", "camera")
 	cameraReconnects = desc("camera_reconnects_total", "Times that a lost camera was opened again.", "camera")
+
+	cameraDecode = desc("camera_decode_seconds_total", "Processor time of a camera's process beside the making of tensors and snapshots: reading and decoding. "+
+		"FFmpeg and GStreamer decode every frame, whatever the rate of inference.", "camera")
 
 	delegateActive = desc("delegate_active", "1 for the delegate that answers the model's live frames.", "model", "delegate")
 
@@ -132,8 +139,8 @@ var (
 
 // pulled lists them all: the registry refuses one that is missing here.
 var pulled = []*prometheus.Desc{
-	framesCaptured, framesSettled, framesFailed, framesInFlight,
-	cameraUp, cameraReconnects,
+	framesCaptured, framesSettled, framesFailed, framesInFlight, framesStarved,
+	cameraUp, cameraReconnects, cameraDecode,
 	delegateActive, delegateState, delegateFalls, delegateChecks, delegateDistance, delegateDeadline,
 	workerRestarts, workerResident,
 	mqttConnected, mqttMessages, mqttBytes, mqttReconnects, mqttDisk, mqttAccept,
@@ -216,6 +223,7 @@ func (s sink) frames(all []Frames) {
 		s.counter(framesSettled, c.Skipped, f.Camera, f.Model, f.Region, "skipped")
 		s.counter(framesSettled, c.Failed, f.Camera, f.Model, f.Region, "failed")
 		s.gauge(framesInFlight, float64(c.InFlight), f.Camera, f.Model, f.Region)
+		s.counter(framesStarved, f.Starved, f.Camera, f.Model, f.Region)
 		for reason, n := range c.Reasons {
 			s.counter(framesFailed, n, f.Camera, f.Model, f.Region, reason)
 		}
@@ -226,6 +234,7 @@ func (s sink) cameras(all []Camera) {
 	for _, c := range all {
 		s.yes(cameraUp, c.Up, c.Name)
 		s.counter(cameraReconnects, c.Reconnects, c.Name)
+		s.send(cameraDecode, prometheus.CounterValue, c.Decoding.Seconds(), []string{c.Name})
 	}
 }
 

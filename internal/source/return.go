@@ -10,10 +10,13 @@ import (
 	"time"
 )
 
-// knock is how often a source that is away is looked for, and knockWait how long a
-// server is given to take a connection.
+// knock is how often a source that is away is looked for; one that is there, for
+// knockHard and more, only every knockSlow. knockWait is how long a server is given to
+// take a connection.
 const (
 	knock     = 100 * time.Millisecond
+	knockHard = 2 * time.Second
+	knockSlow = time.Second
 	knockWait = time.Second
 )
 
@@ -35,24 +38,31 @@ func (s Source) Address() string {
 
 // AwaitReturn returns when ctx is done, or sooner when a source that was away is
 // seen to be there: a port that takes connections again, a device or file that
-// exists again. absent says that it was away at the last try. A source that was there
-// all the time, but did not work, is left to ctx.
+// exists again. absent says that it was away at the last try. A source that is there
+// all the time, but does not work, is left to ctx; one that is still there at first,
+// as the port of a server that is dying, is looked at again.
 func (s Source) AwaitReturn(ctx context.Context, absent bool) {
-	if !absent && s.there(ctx) {
-		<-ctx.Done()
-		return
-	}
-	t := time.NewTicker(knock)
+	began := time.Now()
+	t := time.NewTimer(0)
 	defer t.Stop()
-	for {
+	for first := true; ; first = false {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			if s.there(ctx) {
-				return
-			}
 		}
+		there := s.there(ctx)
+		switch {
+		case there && absent && !first:
+			return
+		case !there:
+			absent = true
+		}
+		next := knock
+		if there && time.Since(began) > knockHard {
+			next = knockSlow
+		}
+		t.Reset(next)
 	}
 }
 

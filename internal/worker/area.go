@@ -21,6 +21,7 @@ type Header struct {
 	Grabbed    atomic.Uint64 // seq of the last grabbed frame
 	LastGrab   atomic.Int64  // CLOCK_MONOTONIC ns of the last grab
 	Resident   atomic.Uint64 // the worker's own resident set in bytes
+	Decoding   atomic.Int64  // ns of processor time that the worker spent beside making tensors and snapshots
 
 	// pictures are the sizes of the pictures that slots were filled from. They stand
 	// here and not in a message of their own, which may be about a later picture.

@@ -72,7 +72,7 @@ function drawTables(s) {
   rows("delegates", s.delegates.flatMap((m) => m.delegates.map((d) => [m.model, d.delegate, make("span", d.state, d.state),
     (d.reason || "") + (d.next_try ? " (next try " + clock(d.next_try) + ")" : "")])));
   rows("counts", s.cameras.flatMap((c) => c.counts.map((n) => [c.camera, n.region ? n.model + " · " + n.region : n.model, n.captured, n.answered, n.thinned, n.skipped,
-    typeof n.failed === "object" ? Object.values(n.failed).reduce((a, b) => a + b, 0) : n.failed, n.in_flight])));
+    typeof n.failed === "object" ? Object.values(n.failed).reduce((a, b) => a + b, 0) : n.failed, n.in_flight, n.starved || 0])));
 }
 
 function drawSystem(s) {
