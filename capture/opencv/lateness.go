@@ -36,8 +36,8 @@ type lateness struct {
 	first  int64       // when the first frame came
 	quick  int64       // when frames came last faster than they were taken
 	recent [4][2]int64 // the frames before, the newest first: when they came, and their stamps
-	since   int64 // since when frames are late and catch up on nothing; 0: they are not late
-	mark    int64 // how late they were then
+	since  int64       // since when frames are late and catch up on nothing; 0: they are not late
+	mark   int64       // how late they were then
 }
 
 func newLateness(limit time.Duration) *lateness { return &lateness{limit: int64(limit)} }

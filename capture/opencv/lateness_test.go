@@ -110,7 +110,7 @@ func TestLatenessAtFirst(t *testing.T) {
 	for _, read := range []int{1, 4, 40} {
 		for _, hesitates := range []int64{0, 60, 400} {
 			s := newSender()
-			s.stamp = -33 * ms // the first frame's stamp is 0
+			s.stamp = -33 * ms                  // the first frame's stamp is 0
 			waiting := read + int(hesitates/32) // meanwhile more come
 			for i := range waiting {
 				wall := int64(1)

@@ -124,10 +124,7 @@ func (v *video) grab() (int64, error) {
 		return 0, noFrame(time.Duration(now - began))
 	}
 	if v.driver {
-		// V4L2 stamps with CLOCK_MONOTONIC; a driver that does otherwise is not believed.
-		if at := int64(v.vc.Get(gocv.VideoCapturePosMsec) * 1e6); at <= now && at > now-int64(time.Second) {
-			return at, nil
-		}
+		return stamped(v.vc.Get(gocv.VideoCapturePosMsec), now), nil
 	}
 	return now, nil
 }
@@ -241,33 +238,6 @@ func openPipeline(o source.Open) (grabber, error) {
 		return nil, fail(source.FailOpen, "GStreamer cannot start this pipeline; try it with gst-launch-1.0: %s", o.Source)
 	}
 	return newVideo(vc, "GStreamer"), nil
-}
-
-// openV4L2 opens a V4L2 device and asks it for the wished size and rate.
-func openV4L2(o source.Open) (grabber, error) {
-	src := o.Source
-	if err := readable(src.Where); err != nil {
-		return nil, err
-	}
-	vc, err := open(src.Where, gocv.VideoCaptureV4L2)
-	if err != nil {
-		return nil, fail(source.FailOpen, "%s is no camera, or another program uses it", src.Where)
-	}
-	v := newVideo(vc, "V4L2")
-	v.driver = true
-	if f := src.PixelFormat; f != "" { // before the rest: a size may exist in one format only
-		vc.Set(gocv.VideoCaptureFOURCC, vc.ToCodec(f))
-	}
-	if src.Width > 0 && src.Height > 0 {
-		vc.Set(gocv.VideoCaptureFrameWidth, float64(src.Width))
-		vc.Set(gocv.VideoCaptureFrameHeight, float64(src.Height))
-	}
-	if src.FPS > 0 {
-		vc.Set(gocv.VideoCaptureFPS, src.FPS)
-	}
-	i := v.Info()
-	v.granted = fmt.Sprintf("%dx%d %s at %g a second", i.Width, i.Height, strings.TrimRight(vc.CodecString(), "\x00"), i.FPS)
-	return v, nil
 }
 
 // readable says in words why a path cannot be opened, before OpenCV fails without any.
