@@ -12,7 +12,7 @@ go build -o "$cache/bin/testlog" ./build/testlog
 
 failed=0
 go test -json -count=1 -timeout 30m ./capture/... ./internal/source ./infer | "$cache/bin/testlog" -figures "$figures.cameras" || failed=1
-go test -json -count=1 -timeout 10m -run 'Regions|SixteenCameras|EightRates' ./cmd/agent |
+go test -json -count=1 -timeout 10m -run 'Regions|SixteenCameras|EightRates|Snapshot|Marks' ./cmd/agent |
 	"$cache/bin/testlog" -figures "$figures.cameras-shares" || failed=1
 go test -json -count=1 -tags "${GOCV_TAGS:-gocv_specific_modules,gocv_videoio},matprofile" ./capture/opencv |
 	"$cache/bin/testlog" -figures "$figures.cameras-mats" || failed=1

@@ -136,7 +136,9 @@ func TestHTTPHorrors(t *testing.T) {
 			cfg.Source, cfg.ReadTimeout = url+"/cam", 1500*time.Millisecond
 			cam, v, said := openCamera(t, cfg, ViewConfig{Model: "m", Recipe: square(16)})
 			a := tally{v: v}
+			began := time.Now()
 			until(t, "the reason", func() bool { return strings.Contains(cam.Info().LastError, c.says) })
+			figure(t, "http_told_ms_"+strings.ReplaceAll(c.name, " ", "_"), time.Since(began))
 			until(t, "its event", func() bool { // told just after the reason
 				events, _ := said.get()
 				return len(events) > 0 && events[0] == EventLost

@@ -197,6 +197,7 @@ func TestRTSPLosesPackets(t *testing.T) {
 			t.Logf("figure: rtsp_udp_packets_lost_%s: %d of %d", name, dropped, sent)
 			t.Logf("figure: rtsp_udp_frames_damaged_%s: %d of %d", name, w.damaged.Load(), w.damaged.Load()+w.frames.Load())
 			figure(t, "rtsp_udp_latency_p50_ms_"+name, ages[len(ages)/2])
+			figure(t, "rtsp_udp_oldest_frame_ms_"+name, time.Duration(w.oldest.Load()))
 			t.Logf("figure: rtsp_udp_reconnects_%s: %d", name, cam.Info().Reconnects)
 		})
 	}

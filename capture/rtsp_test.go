@@ -146,6 +146,7 @@ type watcher struct {
 	damaged atomic.Int64
 	last    atomic.Int64 // CLOCK_MONOTONIC ns: when the newest frame came
 	oldest  atomic.Int64 // age, ns
+	hidden  atomic.Int64 // how much older a frame was than it was told to be, at most, ns
 	ages    chan time.Duration
 	done    chan struct{}
 }
@@ -166,8 +167,9 @@ func watch(ctx context.Context, t *testing.T, v *View) *watcher {
 				f.Release()
 				continue
 			}
-			age := ageOf(clock, f.Ready)
+			age, told := ageOf(clock, f.Ready), time.Duration(f.Ready-f.Captured)
 			f.Release()
+			w.hidden.Store(max(w.hidden.Load(), int64(age-told)))
 			w.last.Store(pipeline.Now())
 			w.oldest.Store(max(w.oldest.Load(), int64(age)))
 			w.frames.Add(1)
@@ -234,6 +236,40 @@ func (w *watcher) checkAges(t *testing.T) {
 	t.Helper()
 	if old := time.Duration(w.oldest.Load()); old > tooOld {
 		t.Errorf("a frame of %v was given", old)
+	}
+}
+
+// TestRTSPBurst stops the worker now and then, so that frames pile up in front of it:
+// those that newer ones wait behind are not given.
+func TestRTSPBurst(t *testing.T) {
+	t.Parallel()
+	rounds := 2
+	if long {
+		rounds = 10
+	}
+	s := startRTSP(t)
+	for _, transport := range []source.Transport{source.TCP, source.UDP} {
+		t.Run(string(transport), func(t *testing.T) {
+			cam, w := rtspCamera(t, s.url(), source.Options{Backend: source.FFmpeg, Transport: transport})
+			w.take(t, 60)
+			for range rounds {
+				pid := cam.Info().PID
+				if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(800 * time.Millisecond) // longer, and it is replaced
+				if err := unix.Kill(pid, unix.SIGCONT); err != nil {
+					t.Fatal(err)
+				}
+				w.take(t, 20)
+			}
+			w.checkAges(t)
+			figure(t, "rtsp_burst_oldest_frame_ms_"+string(transport), time.Duration(w.oldest.Load()))
+			figure(t, "rtsp_burst_age_not_told_ms_"+string(transport), time.Duration(w.hidden.Load()))
+			if i := cam.Info(); i.Losses+i.Stalls > 0 {
+				t.Logf("the worker was replaced %d times", i.Losses+i.Stalls)
+			}
+		})
 	}
 }
 

@@ -95,17 +95,21 @@ func BenchmarkShrink(b *testing.B) {
 				look = nil
 			}
 			b.ReportAllocs()
+			used := processTime()
 			for b.Loop() {
 				if err := a.Run(&cut, &out, true, look); err != nil {
 					b.Fatal(err)
 				}
 			}
+			b.ReportMetric(float64(processTime()-used)/float64(b.N), "cpu-ns/op")
 		})
 	}
 	b.Run("opencv", func(b *testing.B) {
 		bgr := gocv.NewMat()
 		defer func() { _ = bgr.Close() }()
 		b.ReportAllocs()
+		used := processTime()
+		defer func() { b.ReportMetric(float64(processTime()-used)/float64(b.N), "cpu-ns/op") }()
 		for b.Loop() {
 			if gocv.Resize(cut, &bgr, to, 0, 0, gocv.InterpolationArea) != nil || gocv.CvtColor(bgr, &out, gocv.ColorBGRToRGB) != nil {
 				b.Fatal("failed")

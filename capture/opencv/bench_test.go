@@ -5,6 +5,7 @@ package opencv
 import (
 	"errors"
 	"io"
+	"os"
 	"testing"
 
 	"gocv.io/x/gocv"
@@ -12,10 +13,20 @@ import (
 	"edgeagent/internal/source"
 )
 
-// BenchmarkDecode is the bare decode loop, a frame an operation: the demo clip
-// read as the worker reads it, and every picture dropped.
-func BenchmarkDecode(b *testing.B) {
-	src, err := source.Parse("../../models/demo/demo.mp4")
+// BenchmarkDecode is the bare decode loop, a frame an operation: the demo clip, or the
+// one that EDGE_AGENT_BENCH_CLIP names, read as the worker reads it, and every picture
+// dropped.
+func BenchmarkDecode(b *testing.B) { decode(b, true) }
+
+// BenchmarkGrab is the same without a picture: what FFmpeg does in grab().
+func BenchmarkGrab(b *testing.B) { decode(b, false) }
+
+func decode(b *testing.B, retrieve bool) {
+	clip := os.Getenv("EDGE_AGENT_BENCH_CLIP")
+	if clip == "" {
+		clip = "../../models/demo/demo.mp4"
+	}
+	src, err := source.Parse(clip)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,6 +41,7 @@ func BenchmarkDecode(b *testing.B) {
 	m := gocv.NewMat()
 	defer func() { _ = m.Close() }()
 	b.ReportAllocs()
+	used := processTime()
 	for b.Loop() {
 		_, err := g.Grab()
 		if errors.Is(err, io.EOF) {
@@ -41,8 +53,12 @@ func BenchmarkDecode(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		if !retrieve {
+			continue
+		}
 		if err := g.Retrieve(&m); err != nil {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(processTime()-used)/float64(b.N), "cpu-ns/op")
 }

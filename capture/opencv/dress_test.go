@@ -169,6 +169,7 @@ func TestMaskedPixelsNeverLeave(t *testing.T) {
 			}
 		}
 	})
+	t.Logf("figure: masked_pixels_black: %d", masked)
 	if masked == 0 || open == 0 {
 		t.Errorf("%d pixels were masked and %d open: nothing was tried", masked, open)
 	}

@@ -32,7 +32,9 @@ func TestMatsStayConstant(t *testing.T) {
 				return gocv.MatProfile.Count()
 			}
 			steady := round(10)
-			if after := round(1000); after != steady {
+			after := round(1000)
+			t.Logf("figure: mats_more_after_1000_frames_%s: %d", name, after-steady)
+			if after != steady {
 				t.Errorf("%d Mats after 1000 frames, %d before", after, steady)
 			}
 		})
