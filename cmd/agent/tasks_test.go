@@ -238,11 +238,13 @@ models:
   person: {manifest: %s}
   things: {manifest: %s}
   small: {manifest: %s}
+  half: {manifest: %s}
+  middle: {manifest: %s}
   cifar: {manifest: %s}
   vector: {file: %s, task: embedding}
   tensors: {file: %s, task: raw}
 cameras:
-  folder: {source: %s, models: [boxes, areas, person, things, small, cifar, vector, tensors], pace: lockstep, loop: false, fps: 0}
+  folder: {source: %s, models: [boxes, areas, person, things, small, half, middle, cifar, vector, tensors], pace: lockstep, loop: false, fps: 0}
 `
 
 // TestTasksOverMQTT: of the same pictures run says what classify says, number by number,
@@ -257,15 +259,17 @@ func TestTasksOverMQTT(t *testing.T) {
 		"person": taskManifest(t, "vww_96_int8.tflite", "input: {resize: crop, mean: [0], std: [255]}\n"),
 		"things": taskManifest(t, "mobilenet_v2_1.0_224_quant.tflite", imagenet),
 		"small":  taskManifest(t, "mobilenet_v1_0.25_128_quant.tflite", imagenet),
+		"half":   taskManifest(t, "mobilenet_v1_0.5_160_quant.tflite", imagenet),
+		"middle": taskManifest(t, "mobilenet_v1_0.75_192_quant.tflite", imagenet),
 		"cifar":  taskManifest(t, "pretrainedResnet_quant.tflite", "input: {interpolation: cubic}\n"),
 	}
 	plain := sharedData(t, "models/mobilenet_v1_0.25_128_quant.tflite")
 	m := startMosquitto(t)
 	r := newRoad(t, m.url, fmt.Sprintf(tasksConfig, manifests["boxes"], manifests["areas"], manifests["person"], manifests["things"],
-		manifests["small"], manifests["cifar"], plain, sharedData(t, "models/vww_96_int8.tflite"), filepath.Dir(pictures[0])))
+		manifests["small"], manifests["half"], manifests["middle"], manifests["cifar"], plain, sharedData(t, "models/vww_96_int8.tflite"), filepath.Dir(pictures[0])))
 	w := watch(t, m.addr, "#", "watcher")
 	r.start()
-	models := []string{"boxes", "areas", "person", "things", "small", "cifar", "vector", "tensors"}
+	models := []string{"boxes", "areas", "person", "things", "small", "half", "middle", "cifar", "vector", "tensors"}
 	await(t, "results of all", func() bool {
 		r.alive()
 		for _, id := range models {
