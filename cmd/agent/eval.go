@@ -97,7 +97,7 @@ Stopped and called again, it goes on where it was.`,
 	f.IntVar(&o.limit, "limit", 0, "evenly chosen pictures at most; 0: all")
 	f.BoolVar(&o.perturb, "perturb", false, "also brightness, colour cast, rotation, blur, noise, JPEG and crop in five strengths: 41 times the work")
 	f.BoolVar(&o.restart, "restart", false, "forget what an earlier call has done")
-	f.BoolVar(&o.json, "json", false, "print report.json instead of a summary")
+	f.BoolVar(&o.json, "json", false, "print report.json instead of a summary (docs/schemas/edge.eval.1.json)")
 	return cmd
 }
 

@@ -17,15 +17,22 @@ import (
 	"edgeagent/internal/exit"
 )
 
-// evaluated runs eval --json, which must succeed.
+// evaluated runs eval --json, which must succeed and fit its schema.
 func evaluated(t *testing.T, args ...string) (r eval.Report) {
 	t.Helper()
-	o := tool(t, append([]string{"eval", "--json"}, args...)...)
+	o := finishWithin(t, command(t, append([]string{"eval", "--json"}, args...)...), 4*tooLong) // many pictures, on a busy machine
 	if o.code != exit.OK || o.stderr != "" {
 		t.Fatalf("eval %v: code %d, %s", args, o.code, o.stderr)
 	}
 	if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {
 		t.Fatal(err)
+	}
+	schemas, err := loadSchemas()
+	if err == nil {
+		err = schemas.Validate([]byte(o.stdout))
+	}
+	if err != nil {
+		t.Error(err)
 	}
 	return r
 }
