@@ -133,6 +133,7 @@ type Camera struct {
 	stop    context.CancelFunc
 	grace   context.Context // how long Close lets the worker end by itself
 	wg      sync.WaitGroup  // the supervisor
+	opening opening         // the supervisor's
 
 	mu      sync.Mutex // guards what follows
 	cur     *session

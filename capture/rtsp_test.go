@@ -288,6 +288,10 @@ func TestRTSPLatency(t *testing.T) {
 			ages := w.take(t, n)
 			figure(t, "rtsp_latency_p50_ms_"+string(b), ages[len(ages)/2])
 			figure(t, "rtsp_latency_p95_ms_"+string(b), ages[len(ages)*95/100])
+			t.Logf("figure: rtsp_decode_us_a_frame_%s: %d", b, cam.Info().Decode.Microseconds())
+			if i := cam.Info(); i.Decode <= 0 || i.Decode > 100*time.Millisecond || i.Decoding < i.Decode {
+				t.Errorf("decoding takes %v a frame, %v in all", i.Decode, i.Decoding)
+			}
 			if i := cam.Info(); !strings.EqualFold(i.Backend, string(b)) || i.Width != 640 || i.Height != 480 {
 				t.Errorf("info %+v", i)
 			}

@@ -183,7 +183,9 @@ func (c *Camera) start() (*session, error) {
 		err = s.attachBlob(ctx)
 	}
 	if err == nil {
-		err = s.open(ctx, src)
+		began := time.Now()
+		err = s.open(ctx, src, c.opening.limit(c.conf.OpenTimeout))
+		c.opening.took(time.Since(began), err)
 	}
 	if err != nil {
 		c.end(s, err)
@@ -210,17 +212,19 @@ func (s *session) attach(ctx context.Context, v *View) error {
 	return err
 }
 
-// open has the worker open the source.
-func (s *session) open(ctx context.Context, src source.Source) error {
+// open has the worker open the source, within limit.
+func (s *session) open(ctx context.Context, src source.Source, limit time.Duration) error {
 	c := s.cam
+	ctx, cancel := context.WithTimeout(ctx, limit+slack)
+	defer cancel()
 	_, body, err := s.p.Call(ctx, worker.Message{Type: worker.Open}, source.Open{
 		Source: src, Lockstep: c.conf.Pace == Lockstep, Loop: c.conf.Loop || src.Demo, FirstSeq: s.first,
-		OpenMS: int(c.conf.OpenTimeout.Milliseconds()), ReadMS: int(c.conf.ReadTimeout.Milliseconds()),
+		OpenMS: int(limit.Milliseconds()), ReadMS: int(c.conf.ReadTimeout.Milliseconds()),
 		Picture: c.conf.Picture, Motion: c.conf.Motion, Pixels: c.conf.Pixels,
 		FrozenMS: int(c.conf.Frozen.Milliseconds()), Lens: c.conf.Lens && src.Live(),
 	})
 	if errors.Is(err, context.DeadlineExceeded) && c.stopped.Err() == nil {
-		return &stallError{fmt.Sprintf("%s did not open within %v", src, c.conf.OpenTimeout)}
+		return &stallError{fmt.Sprintf("%s did not open within %v", src, limit.Round(100*time.Millisecond))}
 	}
 	if err != nil {
 		return err

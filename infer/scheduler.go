@@ -94,6 +94,8 @@ type line struct {
 	LineConfig
 	pacing atomic.Int64 // ns between frames as set from outside; 0: none
 	period int64        // the one in use
+	freed  int64        // CLOCK_MONOTONIC ns: since when it could be asked
+	waited int64        // ns that it waited to be asked for its frame
 	since  int64        // CLOCK_MONOTONIC ns: when its ready frame came
 	last   int64        // when the last frame taken was captured
 	usual  int64        // ns between frames lately, while not throttled
@@ -155,6 +157,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	got := make(chan filled, len(s.lines))
 	var wg sync.WaitGroup
 	for _, l := range s.lines {
+		l.freed = pipeline.Now()
 		wg.Add(1)
 		go func() {
 			defer wg.Done()
@@ -273,6 +276,7 @@ func (s *Scheduler) request(l *line) {
 		return
 	}
 	l.state, l.round = asked, s.landed
+	l.waited = max(0, pipeline.Now()-max(l.freed, l.due))
 	l.ask <- l.due
 }
 
@@ -294,7 +298,7 @@ func (s *Scheduler) requestAll() bool {
 // take books what a filler brought.
 func (s *Scheduler) take(g filled) {
 	l := g.l
-	l.state = idle
+	l.state, l.freed = idle, pipeline.Now()
 	var fe *pipeline.FrameError
 	switch {
 	case g.err == nil:
@@ -326,10 +330,11 @@ func (s *Scheduler) launch(ctx context.Context, l *line) {
 		t = s.turns[1]
 	}
 	t.l, t.f = l, l.frame
-	if time.Duration(pipeline.Now()-l.since) >= hunger {
+	now := pipeline.Now()
+	if time.Duration(l.waited+now-l.since) >= hunger {
 		l.starved.Add(1)
 	}
-	l.frame, l.state = nil, idle
+	l.frame, l.state, l.freed = nil, idle, now
 	s.serveTurn(l)
 	s.ahead = len(s.flying) > 0 // it is the one ahead itself
 	s.flying = append(s.flying, t)

@@ -48,12 +48,11 @@ func (s *Scheduler) Slowest(camera string) time.Duration {
 	return time.Duration(slowest)
 }
 
-// hunger is how long a frame may wait for its turn before its view counts as
-// starved.
+// hunger is how long a view may wait for its turn before it counts as starved.
 const hunger = time.Second
 
-// Starved counts the frames of a view that waited for a second or more while others
-// were served.
+// Starved counts the turns of a view that came a second or more after they could
+// have: others were served meanwhile. What the camera itself took does not count.
 func (s *Scheduler) Starved(camera, region string) uint64 {
 	for _, l := range s.lines {
 		if l.View.Camera() == camera && l.View.Region() == region {
@@ -81,7 +80,7 @@ func (s *Scheduler) stale() {
 		if age := time.Duration(now - l.frame.Captured); age > l.MaxAge {
 			l.failed(ReasonStale)
 			l.frame.Release()
-			l.frame, l.state = nil, idle
+			l.frame, l.state, l.freed = nil, idle, now
 		}
 	}
 }

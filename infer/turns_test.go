@@ -26,6 +26,33 @@ func TestHighGoesFirst(t *testing.T) {
 	})
 }
 
+// TestStarved: turns that come a second late count, and only they. In real time, as the
+// scheduler's clock is.
+func TestStarved(t *testing.T) {
+	t.Parallel()
+	high := &fakeCamera{name: "high", period: 5 * time.Millisecond}
+	low := &fakeCamera{name: "low", period: 5 * time.Millisecond}
+	s := &Scheduler{Model: testModel(t), Engine: &fakeEngine{cost: 20 * time.Millisecond}, Sink: &recorder{}}
+	s.Add(LineConfig{View: low})
+	s.Add(LineConfig{View: high, High: true, FPS: 1000})
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = s.Run(ctx) }()
+	time.Sleep(1500 * time.Millisecond) // the one that is high takes it all
+	if n := s.Counts("high", "").Answered; n < 10 {
+		t.Errorf("%d frames of the camera that goes first", n)
+	}
+	s.SetFPS("high", 0.1) // and now lets the other one in
+	for end := time.Now().Add(20 * time.Second); s.Starved("low", "") == 0 && time.Now().Before(end); {
+		time.Sleep(5 * time.Millisecond)
+	}
+	cancel()
+	<-done
+	if low, high := s.Starved("low", ""), s.Starved("high", ""); low != 1 || high != 0 {
+		t.Errorf("%d turns of the camera that waited are starved, %d of the other; want 1 and 0", low, high)
+	}
+}
+
 // TestThrottle lowers and restores the rates of a camera that has one and of one that
 // goes as fast as it can.
 func TestThrottle(t *testing.T) {

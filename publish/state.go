@@ -87,7 +87,7 @@ type ViewCounts struct {
 	Model  string `json:"model"`
 	Region string `json:"region,omitempty"`
 	pipeline.Counts
-	Starved uint64 `json:"starved,omitempty"` // frames that waited for their turn for a second or more; whatever became of them then
+	Starved uint64 `json:"starved,omitempty"` // turns at the model that came a second or more late
 }
 
 // LastError is the newest error of a part, told until the next one.

@@ -103,7 +103,7 @@ var (
 	framesFailed   = desc("frames_failed_total", "Failed frames, by reason.", "camera", "model", "region", "reason")
 	framesInFlight = desc("frames_in_flight", "Frames that are captured and not yet settled.", "camera", "model", "region")
 
-	framesStarved = desc("frames_starved_total", "Frames that waited for their turn at the model for a second or more, whatever became of them then.", "camera", "model", "region")
+	framesStarved = desc("frames_starved_total", "Turns at the model that came a second or more late, as others were served.", "camera", "model", "region")
 
 	cameraUp         = desc("camera_up", "1 while frames come from the camera.", "camera")
 	cameraReconnects = desc("camera_reconnects_total", "Times that a lost camera was opened again.", "camera")
