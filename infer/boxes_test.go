@@ -367,6 +367,23 @@ func TestSSDOrder(t *testing.T) {
 	}
 }
 
+// TestAnyFrom: eight bytes at a time find what one at a time does.
+func TestAnyFrom(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		limit := rapid.Uint8Range(1, 255).Draw(t, "limit")
+		near := rapid.SampledFrom([]uint8{0, limit - 1, limit, limit + 1, 127, 128, 255, 1})
+		word, want := []byte{}, false
+		for range 8 {
+			b := rapid.OneOf(near, rapid.Uint8()).Draw(t, "byte")
+			word = append(word, b)
+			want = want || b >= limit
+		}
+		if got := anyFrom(binary.LittleEndian.Uint64(word), limit); got != want {
+			t.Fatalf("%v from %d: %v", word, limit, got)
+		}
+	})
+}
+
 // benchHead is a yolov8 head of COCO's size with noise and some 60 objects.
 func benchHead(typ pipeline.Type) (pipeline.TensorInfo, []byte) {
 	const n, classes = 8400, 80
