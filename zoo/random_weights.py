@@ -19,6 +19,15 @@ def settle(model: keras.Model, inputs: np.ndarray) -> None:
         if getattr(layer, "use_bias", False):
             kernel, bias = layer.get_weights()
             layer.set_weights([kernel, random.normal(0, BIAS_STD, bias.shape)])
+    normalize(model, inputs)
+    last = [layer for layer in model.layers if isinstance(layer, layers.Dense)][-1]
+    spread = keras.Model(model.input, last.output)(inputs, training=False).numpy().std()
+    kernel, bias = last.get_weights()
+    last.set_weights([kernel * (LOGITS_STD / spread), bias])
+
+
+def normalize(model: keras.Model, inputs: np.ndarray) -> None:
+    """Takes the statistics of batch normalization from `inputs`."""
     norms = [layer for layer in model.layers if isinstance(layer, layers.BatchNormalization)]
     for layer in norms:
         layer.momentum = 0.0
@@ -26,7 +35,3 @@ def settle(model: keras.Model, inputs: np.ndarray) -> None:
         model(inputs, training=True)
     for layer in norms:
         layer.momentum = 0.99
-    last = [layer for layer in model.layers if isinstance(layer, layers.Dense)][-1]
-    spread = keras.Model(model.input, last.output)(inputs, training=False).numpy().std()
-    kernel, bias = last.get_weights()
-    last.set_weights([kernel * (LOGITS_STD / spread), bias])

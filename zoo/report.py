@@ -20,6 +20,7 @@ Weights: {weights}. Pictures: {pictures}; {held} of them did not calibrate and a
 | float's best class among int8's best five | {five} of {held} |
 | mean correlation of the scores | {correlation:.4f} |
 | signal to quantization noise of the scores | {sqnr:.1f} dB |
+| gain of the scores (well below 1: ranges are clipped, calibrate on more pictures) | {gain:.2f} |
 | near ties: float's two best closer than twice the rms error | {near} of {held} |
 | disagreements that are near ties | {lost} of {disagree} |
 | different best classes in float | {classes} |
@@ -51,6 +52,7 @@ def write(
         five=agreement.same_top5,
         correlation=agreement.correlation,
         sqnr=agreement.sqnr,
+        gain=agreement.gain,
         near=agreement.near_ties,
         lost=agreement.near_ties_lost,
         disagree=agreement.pictures - agreement.same_top1,

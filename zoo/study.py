@@ -1,7 +1,8 @@
 """`zoo/make.sh study`: why a network with random weights agrees little with its int8 file; writes docs/zoo-int8.md.
 
-Three suspects: too few calibration pictures, near ties, a fault. Each variant takes
-one of them away.
+Suspects: too few calibration pictures, near ties, a fault. Each variant takes one of
+them away. `study loudness` asks how much louder some pictures are than others, since
+the loudest sets the range that all have to share.
 """
 
 import gc
@@ -16,12 +17,18 @@ from zoo.litert import Model
 from zoo.nets.options import Options
 from zoo.paths import ROOT
 
+LOUD_START, LOUD_END = "<!-- loudness: made by zoo/make.sh study loudness -->", "<!-- end of loudness -->"
 PAGE = ROOT / "docs" / "zoo-int8.md"
 START, END = "<!-- rows: made by zoo/make.sh study -->", "<!-- end of rows -->"
 DEFAULT = ("resnet50", "se-resnet50")
 
 
 def make(arguments: list[str]) -> None:
+    if arguments == ["loudness"]:
+        rows = list(_loudness())
+        before, rest = PAGE.read_text().split(LOUD_START)
+        PAGE.write_text(before + LOUD_START + "\n" + "\n".join(rows) + "\n" + LOUD_END + rest.split(LOUD_END)[1])
+        return
     rows = []
     for arch in arguments or DEFAULT:
         for row in _variants(arch):
@@ -47,6 +54,44 @@ def _variants(arch: str) -> Iterator[str]:
     raw = fold(made.model, made.pixels)
     exact = convert.to_float(raw)
     yield _row(arch, "a last layer that tells pictures apart", exact, net.quantize(raw, calibration), held_out)
+
+
+def _loudness() -> Iterator[str]:
+    """Rows: the largest value before the last layer, of the median picture and of the loudest."""
+    for arch, size, width, gate in (
+        ("resnet18", 96, 0.5, None), ("resnet50", 96, 0.5, None), ("se-resnet50", 96, 0.5, None),
+        ("se-resnet50", 96, 0.5, 0.0), ("se-resnet50", 96, 0.5, 8.0),
+        ("resnet18", None, 1.0, None), ("resnet50", None, 1.0, None), ("se-resnet50", None, 1.0, None),
+    ):  # fmt: skip
+        keras.utils.set_random_seed(1)
+        made, calibration, held_out, _ = net.prepare(arch, Options(size=size, width=width), None, None)
+        if gate is not None:
+            fix_gates(made.model, gate, made.pixels.real(np.stack(calibration[:16])))
+        last = [layer for layer in made.model.layers if isinstance(layer, keras.layers.Dense)][-1]
+        before = keras.Model(made.model.input, last.input)
+        seen, unseen = (
+            np.array([np.abs(before(made.pixels.real(p[np.newaxis]), training=False)).max() for p in pictures])
+            for pictures in (calibration, held_out)
+        )
+        gates = "as they are" if gate is None else f"all {1 / (1 + np.exp(-gate)):.1f}"
+        row = (
+            f"| {arch} | {made.model.input_shape[1]} | {width:g} | {gates if arch.startswith('se') else ''} "
+            f"| {np.median(seen):.2f} | {seen.max():.2f} | {127 * np.median(seen) / seen.max():.0f} "
+            f"| {int((unseen > seen.max()).sum())} of {len(unseen)}, up to {unseen.max() / seen.max():.1f} times |"
+        )
+        print(row, flush=True)
+        yield row
+        keras.backend.clear_session()
+        gc.collect()
+
+
+def fix_gates(model: keras.Model, logit: float, inputs: np.ndarray) -> None:
+    """Makes all gates the same constant, whatever the picture, and takes the statistics of normalization anew."""
+    for layer in model.layers:
+        if layer.name.endswith(".se.fc2"):
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel * 0, bias * 0 + logit])
+    random_weights.normalize(model, inputs)
 
 
 def apart(model: keras.Model, inputs: np.ndarray) -> None:
