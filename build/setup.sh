@@ -25,7 +25,7 @@ if [ "$(this_arch)" = amd64 ]; then
 fi
 release=("${cross[@]}" apt-utils gpg gpg-agent)
 board=("${release[@]}" mmdebstrap lintian dpkg-dev)
-dashboards=("${run[@]}" chromium prometheus procps)
+dashboards=("${run[@]}" mosquitto python3-venv chromium prometheus procps)
 command -v node >/dev/null || dashboards+=(nodejs)
 command -v npm >/dev/null || dashboards+=(npm)
 

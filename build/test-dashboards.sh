@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The page in headless Chromium, driven by Playwright, and the ready-made rules and dashboards. Installs what it needs
-# (chromium and nodejs by apt, the rest by npm, pinned). The figures last; PICTURES=docs draws the documents' pictures.
+# The page in headless Chromium, driven by Playwright, and the ready-made rules and dashboards in the programs that they
+# are for. Installs what it needs (chromium, nodejs and prometheus by apt, the rest by npm and pip, pinned). The figures
+# last; PICTURES=docs draws the documents' pictures.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -17,9 +18,41 @@ if ! cmp -s build/dashboards/package-lock.json "$modules/.lock"; then # laid dow
 fi
 
 log=$cache/dashboards.log
-failed=0
-ROOT=$root MODULES=$modules node --test --test-reporter=spec build/dashboards/ 2>&1 | tee "$log" || failed=1
+: >"$log"
+failed=()
+# step NAME COMMAND...: runs it under a headline, and notes a failure.
+step() {
+	local name=$1
+	shift
+	printf '\n== %s\n' "$name"
+	"$@" 2>&1 | tee -a "$log" || failed+=("$name")
+}
+
+export ROOT=$root MODULES=$modules
+tests() { node --test --test-reporter=spec "$@"; }
+
+# A live Home Assistant, in a folder of its own; laid down last: a broken one is made anew.
+home_assistant() {
+	export HASS=$cache/hass
+	if ! cmp -s build/dashboards/hass.txt "$HASS/.lock"; then
+		rm -rf "$HASS"
+		python3 -m venv "$HASS" &&
+			retry "$HASS/bin/pip" install --quiet --disable-pip-version-check -r build/dashboards/hass.txt ||
+			die "Home Assistant could not be installed from PyPI: check the network and try again"
+		cp build/dashboards/hass.txt "$HASS/.lock"
+	fi
+	tests build/dashboards/hass.test.mjs
+}
+
+rules() {
+	promtool check rules docs/dashboards/prometheus-rules.yml &&
+		promtool test rules build/dashboards/rules.test.yml
+}
+
+step page tests build/dashboards/page.test.mjs
+step rules rules
+step home-assistant home_assistant
 
 printf '\n== figures\n'
 grep -oE 'figure: [a-z0-9_]+: .*' "$log" | cut -d' ' -f2-
-exit $failed
+[ ${#failed[@]} -eq 0 ] || die "'make test-dashboards' failed at: ${failed[*]}"

@@ -59,6 +59,8 @@ type Config struct {
 
 	Commands Handler `json:"-"` // nil: no commands are listened to
 
+	Discovery *Discovery // nil: nothing is told to Home Assistant
+
 	Dir            string        // where the queue's file is; needed for durability disk
 	MaxBytes       int64         // of queued messages, 64 MiB
 	MaxAge         time.Duration // of queued messages, 24 h

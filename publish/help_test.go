@@ -78,7 +78,7 @@ type embedded struct{ b *broker.Broker }
 
 func (e *embedded) start(t testing.TB) {
 	t.Helper()
-	c := broker.Config{Listen: "127.0.0.1:0", Websocket: "127.0.0.1:0", Prefix: "edge", User: testUser, Password: testPassword, Operator: testOperator, OperatorPassword: testPassword}
+	c := broker.Config{Listen: "127.0.0.1:0", Websocket: "127.0.0.1:0", Prefix: "edge", User: testUser, Password: testPassword, Operator: testOperator, OperatorPassword: testPassword, Discovery: "homeassistant"}
 	if e.b != nil {
 		c.Listen, c.Websocket = e.b.Addr(), e.b.WebsocketAddr()
 	}
@@ -321,16 +321,22 @@ type received struct {
 
 // observer is a subscriber to everything under the prefix.
 type observer struct {
+	client   mqtt.Client
 	mu       sync.Mutex
 	messages []received
 }
 
 func observe(t testing.TB, addr string) *observer {
 	t.Helper()
+	return observeAs(t, addr, "edge/#")
+}
+
+func observeAs(t testing.TB, addr, filter string) *observer {
+	t.Helper()
 	o := &observer{}
 	c := mqtt.NewClient(mqtt.NewClientOptions().AddBroker("tcp://" + addr).SetProtocolVersion(4).SetAutoReconnect(false))
 	for _, step := range []func() mqtt.Token{c.Connect, func() mqtt.Token {
-		return c.Subscribe("edge/#", 1, func(_ mqtt.Client, m mqtt.Message) {
+		return c.Subscribe(filter, 1, func(_ mqtt.Client, m mqtt.Message) {
 			o.mu.Lock()
 			defer o.mu.Unlock()
 			o.messages = append(o.messages, received{m.Topic(), string(m.Payload()), m.Retained()})
@@ -341,7 +347,16 @@ func observe(t testing.TB, addr string) *observer {
 		}
 	}
 	t.Cleanup(func() { c.Disconnect(1000) })
+	o.client = c
 	return o
+}
+
+// publish says something, as Home Assistant would.
+func (o *observer) publish(t testing.TB, topic, payload string) {
+	t.Helper()
+	if k := o.client.Publish(topic, 1, false, payload); !k.WaitTimeout(patience) || k.Error() != nil {
+		t.Fatal("observer:", k.Error())
+	}
 }
 
 // on gives the payloads seen on a topic.

@@ -161,7 +161,7 @@ func (c *commander) stats() CommandStats {
 var errNoSubscription = errors.New("the broker refuses the subscription")
 
 // subscribe listens to the status, which a late last will of an earlier connection
-// may overwrite, to the state, which shows a rival, and to commands. A broker that
+// may overwrite, to the state, which shows a rival, to Home Assistant, and to commands. A broker that
 // forbids a subscription costs only what it was for.
 func (p *Client) subscribe(l *link) error {
 	own, set := map[string]byte{p.base + "status": 1, p.base + "state": 1}, map[string]byte{}
@@ -173,6 +173,14 @@ func (p *Client) subscribe(l *link) error {
 			return err
 		}
 		p.log.Debug("the broker refuses a subscription to our own topics")
+	}
+	if d := p.discoveryTopics(); len(d) > 0 {
+		if err := p.listen(l, d, func(_ mqtt.Client, m mqtt.Message) { p.heardDiscovery(m.Topic(), m.Payload()) }); err != nil {
+			if !errors.Is(err, errNoSubscription) {
+				return err
+			}
+			p.log.Warn("the broker does not let us read Home Assistant's topics, so it is told nothing anew and cameras that are gone stay there", "topics", p.cfg.Discovery.Prefix+"/#")
+		}
 	}
 	if len(set) == 0 {
 		return nil

@@ -57,6 +57,9 @@ type Client struct {
 	scratch  []byte
 	eventSeq uint64
 
+	configs   map[string][]byte // Home Assistant's descriptions by topic; not changed after Open
+	described time.Time         // when they were told anew last
+
 	link      linkStats
 	encoding  timing
 	handOver  timing
@@ -100,6 +103,7 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 	p.link.since = time.Now()
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	p.retained.set(p.base+"status", []byte(statusOnline))
+	p.setDiscovery()
 	p.commands = newCommander(c.Commands, p.base, p.commandNews)
 	q.start()
 	p.hands.Go(func() { p.commands.run(p.ctx) })

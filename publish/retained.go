@@ -20,6 +20,7 @@ type retainedValue struct {
 	payload []byte
 	dirty   bool
 	once    bool // not retained: published while it is news, then forgotten
+	gone    bool // an empty message is published next, which takes it off the broker
 }
 
 // set says whether payload is news. It keeps payload.
@@ -38,7 +39,7 @@ func (r *retained) set(topic string, payload []byte) bool {
 	case bytes.Equal(v.payload, payload):
 		return false
 	}
-	v.payload, v.once = payload, false
+	v.payload, v.once, v.gone = payload, false, false
 	r.mark(topic, v)
 	return true
 }
@@ -53,6 +54,16 @@ func (r *retained) setOnce(topic string, payload []byte) {
 	r.values[topic].once = true
 }
 
+// remove has an empty message published next, by which the broker forgets the topic.
+func (r *retained) remove(topic string) {
+	r.set(topic, nil)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.values[topic]
+	v.gone = true
+	r.mark(topic, v)
+}
+
 // touch has a topic published again, if it has a value.
 func (r *retained) touch(topic string) {
 	r.mu.Lock()
@@ -62,14 +73,14 @@ func (r *retained) touch(topic string) {
 	}
 }
 
-// all has every topic published again.
+// all has every topic published again, and what was to be removed removed.
 func (r *retained) all() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dirty = r.dirty[:0]
 	for _, topic := range r.topics {
 		v := r.values[topic]
-		if v.dirty = !v.once; v.dirty {
+		if v.dirty = !v.once && (!v.gone || v.dirty); v.dirty {
 			r.dirty = append(r.dirty, topic)
 		}
 	}

@@ -76,10 +76,20 @@ type CameraState struct {
 	FPS       float64               `json:"fps"`                 // frames grabbed a second
 	Decode    float64               `json:"decode_ms,omitempty"` // processor time that reading and decoding took a grabbed frame, lately
 	Source    string                `json:"source"`
-	Demo      bool                  `json:"demo"` // the picture is the demo clip, not a camera
+	Demo      bool                  `json:"demo"`           // the picture is the demo clip, not a camera
+	Rate      float64               `json:"rate,omitempty"` // inferences a second that are asked for; 0: as fast as it goes
+	Seen      []ViewSeen            `json:"seen,omitempty"` // by model and region, the views that have had a result
 	Counts    []ViewCounts          `json:"counts"`
 	LastError *LastError            `json:"last_error,omitempty"`
 	Command   *Outcome              `json:"command,omitempty"`
+}
+
+// ViewSeen is what one (model, region) of a camera sees.
+type ViewSeen struct {
+	Model  string  `json:"model"`
+	Region string  `json:"region"` // "": the whole picture
+	Label  string  `json:"label"`  // the stable one, of the label topic
+	Score  float32 `json:"score"`  // of the newest answer's best
 }
 
 // ViewCounts is the account of one (model, region) of a camera.
@@ -165,7 +175,7 @@ func (s AgentState) stamp(h Header) any {
 func (s CameraState) stamp(h Header) any {
 	s.Header = h
 	s.Schema = "edge.camera-state/1"
-	s.Counts = list(s.Counts)
+	s.Counts, s.Seen = list(s.Counts), list(s.Seen)
 	return s
 }
 

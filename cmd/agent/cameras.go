@@ -26,6 +26,7 @@ type camera struct {
 	cam     *capture.Camera
 	regions []string // that models look at; one empty name: the whole picture
 	shots   *shots
+	rate    rate // inferences a second, as the config or a command says
 }
 
 // name is how people are told of a part of the camera.
@@ -69,6 +70,10 @@ func (a *agent) openCameras(context.Context) error {
 func (a *agent) openCamera(id string, bin *worker.Binary, missing string) error {
 	conf := a.cfg.Cameras[id]
 	c := &camera{id: id, conf: conf, regions: conf.RegionIDs()}
+	c.rate.set(conf.FPS)
+	if conf.Pace == string(capture.Lockstep) {
+		c.rate.set(0)
+	}
 	options := conf.Options()
 	password, err := a.cfg.CameraPassword(id)
 	if err != nil {

@@ -131,6 +131,7 @@ func (a *agent) setCamera(c publish.Command) error {
 		for _, m := range a.models {
 			m.scheduler.SetFPS(cam.id, *c.FPS)
 		}
+		cam.rate.set(*c.FPS)
 	}
 	return nil
 }
@@ -156,6 +157,12 @@ func (a *agent) modelNamed(id string) (*model, error) {
 	}
 	return a.models[i], nil
 }
+
+// rate is a number that a command sets and the state tells.
+type rate struct{ bits atomic.Uint64 }
+
+func (r *rate) set(v float64) { r.bits.Store(math.Float64bits(v)) }
+func (r *rate) get() float64  { return math.Float64frombits(r.bits.Load()) }
 
 // floor is a threshold above the config's, as a command sets it.
 type floor struct{ bits atomic.Uint32 }

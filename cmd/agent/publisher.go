@@ -47,6 +47,7 @@ func (a *agent) publisherConfig() (publish.Config, error) {
 	if a.cfg.Commands.On() {
 		c.Commands = a.command
 	}
+	c.Discovery = a.discovery()
 	if a.broker != nil {
 		c.URL = "tcp://" + a.broker.Addr()
 		c.Username, c.Password = brokerUser, a.writer

@@ -249,6 +249,7 @@ func (a *agent) openBroker(context.Context) error {
 		Listen: a.cfg.MQTT.Embedded.Listen, Websocket: a.cfg.MQTT.Embedded.Websocket,
 		Prefix: a.cfg.MQTT.Prefix, User: brokerUser, Password: a.writer, AnyPort: a.options.anyPort,
 		Operator: a.cfg.Commands.Username, OperatorPassword: operator.Reveal(),
+		Discovery: a.homeAssistant(),
 	}, a.log)
 	if err != nil {
 		return exit.With(exit.OS, err)

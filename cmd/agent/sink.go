@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,8 @@ type sink struct {
 
 	smooth *infer.Smoother
 	stable atomic.Pointer[string] // the label that dashboards show
+	score  atomic.Uint32          // of the newest result's best, as bits of a float32
+	seen   atomic.Bool            // there was a result
 }
 
 // shown is the label that dashboards show, "" before the first.
@@ -55,6 +58,9 @@ func (s *sink) Result(r *pipeline.Result) {
 	if s.onAny != nil {
 		s.onAny(r)
 	}
+	_, score := r.Best()
+	s.score.Store(math.Float32bits(score))
+	s.seen.Store(true)
 	s.label(r)
 	s.board.result(r)
 	s.printer.result(r)

@@ -5,6 +5,7 @@ package main
 
 import (
 	"context"
+	"math"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -202,10 +203,14 @@ func (a *agent) cameraState(c *camera) publish.CameraState {
 	i := c.cam.Info()
 	s := publish.CameraState{
 		Camera: c.id, Status: i.Status, Enabled: c.cam.Enabled(), FPS: i.FPS, Decode: millis(i.Decode), Source: i.Source, Demo: i.Demo, Counts: []publish.ViewCounts{},
+		Rate: c.rate.get(),
 	}
 	for _, m := range a.models {
 		for _, r := range c.regions {
-			if m.sinks[look{c.id, r}] != nil {
+			if k := m.sinks[look{c.id, r}]; k != nil {
+				if k.seen.Load() {
+					s.Seen = append(s.Seen, publish.ViewSeen{Model: m.id, Region: r, Label: k.shown(), Score: math.Float32frombits(k.score.Load())})
+				}
 				s.Counts = append(s.Counts, publish.ViewCounts{
 					Model: m.id, Region: r, Counts: m.scheduler.Counts(c.id, r), Starved: m.scheduler.Starved(c.id, r),
 				})

@@ -54,8 +54,8 @@ func (c *Config) check(p *collector) {
 // check tells what is wrong with the broker and its keys.
 func (m MQTT) check(p *collector) {
 	scheme := m.checkBroker(p)
-	if m.Prefix == "" || len(m.Prefix) > 128 || strings.ContainsAny(m.Prefix, "+#$ \t\r\n") ||
-		strings.HasPrefix(m.Prefix, "/") || strings.HasSuffix(m.Prefix, "/") || strings.Contains(m.Prefix, "//") {
+	m.HomeAssistant.check(p, m.Prefix)
+	if !beginsTopics(m.Prefix) {
 		p.key("mqtt.prefix", "%s cannot begin a topic: words with / between them, without + # $ and spaces", shown(m.Prefix))
 	}
 	if !m.Password.Empty() && m.PasswordFile != "" {
@@ -79,6 +79,39 @@ func (m MQTT) check(p *collector) {
 	}
 	if m.Queue.MaxBytes < 64<<10 {
 		p.key("mqtt.queue.max_bytes", "%s is too little; at least 64KiB", m.Queue.MaxBytes)
+	}
+}
+
+// beginsTopics says whether topics may begin with prefix.
+func beginsTopics(prefix string) bool {
+	return prefix != "" && len(prefix) <= 128 && !strings.ContainsAny(prefix, "+#$ \t\r\n") &&
+		!strings.HasPrefix(prefix, "/") && !strings.HasSuffix(prefix, "/") && !strings.Contains(prefix, "//")
+}
+
+// leastExpiry is twice the time between two states, and some patience.
+const leastExpiry = 30 * time.Second
+
+// check tells what is wrong with what Home Assistant is to be told; own is the prefix of
+// the agent's topics.
+func (h HomeAssistant) check(p *collector, own string) {
+	const key = "mqtt.homeassistant"
+	switch {
+	case !beginsTopics(h.Prefix):
+		p.key(key+".prefix", "%s cannot begin a topic: words with / between them, without + # $ and spaces", shown(h.Prefix))
+	case h.Prefix == own:
+		p.key(key+".prefix", "is the prefix of the agent's own topics; it is the one that Home Assistant listens at, most often homeassistant")
+	}
+	if h.ExpireAfter.Std() < leastExpiry {
+		p.key(key+".expire_after", "%s is too short, as states are told every 10 s; at least %s", h.ExpireAfter, Duration(leastExpiry))
+	}
+	for i, l := range h.Labels {
+		at := fmt.Sprintf("%s.labels[%d]", key, i)
+		switch {
+		case l == "" || len(l) > 100:
+			p.key(at, "is no label; write one as the model's label file has it, at most 100 letters")
+		case slices.Index(h.Labels, l) < i:
+			p.key(at, "%s stands in the list already", shown(l))
+		}
 	}
 }
 

@@ -71,6 +71,17 @@ type MQTT struct {
 	Results      Class    `yaml:"results"`
 	Events       Class    `yaml:"events"`
 	Queue        Queue    `yaml:"queue"`
+	// HomeAssistant is told what the agent is by MQTT discovery.
+	HomeAssistant HomeAssistant `yaml:"homeassistant"`
+}
+
+// HomeAssistant is how the agent describes itself to it.
+type HomeAssistant struct {
+	Enabled     bool     `yaml:"enabled"`
+	Prefix      string   `yaml:"prefix"`                     // of its topics, as it is set there
+	Form        string   `yaml:"form" one:"entities device"` // a message an entity, or (since 2024.11) one a device
+	ExpireAfter Duration `yaml:"expire_after"`               // without a state for so long, an entity is unavailable
+	Labels      []string `yaml:"labels"`                     // each has a binary sensor: is it what is seen?
 }
 
 // Embedded is the agent's own broker; it runs when MQTT.Broker is "embedded".
@@ -230,12 +241,13 @@ func (c *Config) defaults() {
 		Version: 1,
 		Agent:   Agent{DataDir: defaultDataDir},
 		MQTT: MQTT{
-			Broker:   "embedded",
-			Embedded: Embedded{Listen: "127.0.0.1:1883", Websocket: "127.0.0.1:9001"},
-			Prefix:   "edge",
-			Results:  Class{QoS: 1, Durability: "memory", Drop: "thin", Spill: true},
-			Events:   Class{QoS: 1, Durability: "disk", Drop: "oldest", Spill: true},
-			Queue:    Queue{MaxBytes: 64 << 20, MaxAge: Duration(24 * hour)},
+			Broker:        "embedded",
+			Embedded:      Embedded{Listen: "127.0.0.1:1883", Websocket: "127.0.0.1:9001"},
+			Prefix:        "edge",
+			Results:       Class{QoS: 1, Durability: "memory", Drop: "thin", Spill: true},
+			Events:        Class{QoS: 1, Durability: "disk", Drop: "oldest", Spill: true},
+			Queue:         Queue{MaxBytes: 64 << 20, MaxAge: Duration(24 * hour)},
+			HomeAssistant: HomeAssistant{Prefix: "homeassistant", Form: "entities", ExpireAfter: Duration(time.Minute)},
 		},
 		Pixels:  "local",
 		Thermal: Thermal{Limit: thermalLimit[runtime.GOARCH]},

@@ -29,7 +29,10 @@ type Config struct {
 	// nobody.
 	Operator         string
 	OperatorPassword string `json:"-"`
-	AnyPort          bool   // when a port is taken, take a free one and say so
+	// Discovery is Home Assistant's prefix: the agent describes itself under it, anybody
+	// may read that, and say on its topic status that Home Assistant is there; "": none.
+	Discovery string
+	AnyPort   bool // when a port is taken, take a free one and say so
 }
 
 // Format prints the config without its password, for every verb.
@@ -132,7 +135,7 @@ func (b *Broker) start(c Config) error {
 		doors = append(doors, b.web)
 	}
 	for _, h := range []mqtt.Hook{
-		&guard{prefix: c.Prefix, user: c.User, password: c.Password, operator: c.Operator, operatorPassword: c.OperatorPassword},
+		&guard{prefix: c.Prefix, user: c.User, password: c.Password, operator: c.Operator, operatorPassword: c.OperatorPassword, discovery: c.Discovery},
 		&usher{server: b.server, doors: doors},
 		&greeter{server: b.server, waiting: map[*mqtt.Client][]packets.Subscription{}},
 	} {

@@ -20,6 +20,7 @@ type guard struct {
 	mqtt.HookBase
 	prefix, user, password     string
 	operator, operatorPassword string // "": there is none
+	discovery                  string // Home Assistant's prefix; "": none
 }
 
 // agentID is how the agents' client ids begin. Who takes one over throws its
@@ -35,17 +36,25 @@ func (*guard) Provides(b byte) bool {
 }
 
 // OnConnectAuthenticate lets the agent in by its password, and clients without a
-// user name. These may have no last will: mochi publishes wills without asking
-// OnACLCheck.
+// user name. These may have no last will, but Home Assistant's own: mochi publishes
+// wills without asking OnACLCheck.
 func (g *guard) OnConnectAuthenticate(_ *mqtt.Client, pk packets.Packet) bool {
 	if pk.Connect.UsernameFlag && len(pk.Connect.Username) > 0 {
 		if is(pk, g.operator, g.operatorPassword) && g.operator != "" && g.operatorPassword != "" {
-			return !pk.Connect.WillFlag && !strings.HasPrefix(pk.Connect.ClientIdentifier, agentID)
+			return g.will(pk) && !strings.HasPrefix(pk.Connect.ClientIdentifier, agentID)
 		}
 		return is(pk, g.user, g.password) && (!pk.Connect.WillFlag || g.under(pk.Connect.WillTopic))
 	}
-	return !pk.Connect.WillFlag && !strings.HasPrefix(pk.Connect.ClientIdentifier, agentID)
+	return g.will(pk) && !strings.HasPrefix(pk.Connect.ClientIdentifier, agentID)
 }
+
+// will says whether somebody who is not the agent may have this last will.
+func (g *guard) will(pk packets.Packet) bool {
+	return !pk.Connect.WillFlag || g.birth(pk.Connect.WillTopic)
+}
+
+// birth says whether a topic is where Home Assistant tells that it comes and goes.
+func (g *guard) birth(topic string) bool { return g.discovery != "" && topic == g.discovery+"/status" }
 
 // is says whether a client has given this name and password.
 func is(pk packets.Packet, user, password string) bool {
@@ -57,18 +66,22 @@ func is(pk packets.Packet, user, password string) bool {
 func (g *guard) OnACLCheck(cl *mqtt.Client, topic string, write bool) bool {
 	name := cl.Properties.Username
 	switch {
-	case !g.under(topic):
+	case write && g.birth(topic):
+		return true
+	case !g.under(topic) && !below(topic, g.discovery):
 		return false
 	case !write, bytes.Equal(name, []byte(g.user)):
 		return true
 	}
-	return g.operator != "" && bytes.Equal(name, []byte(g.operator)) && strings.HasSuffix(topic, "/set")
+	return g.operator != "" && bytes.Equal(name, []byte(g.operator)) && g.under(topic) && strings.HasSuffix(topic, "/set")
 }
 
 // under says whether a topic or filter can only match topics under the prefix.
-func (g *guard) under(topic string) bool {
-	rest, ok := strings.CutPrefix(topic, g.prefix)
-	return ok && (rest == "" || rest[0] == '/')
+func (g *guard) under(topic string) bool { return below(topic, g.prefix) }
+
+func below(topic, prefix string) bool {
+	rest, ok := strings.CutPrefix(topic, prefix)
+	return prefix != "" && ok && (rest == "" || rest[0] == '/')
 }
 
 // quiet keeps mochi's log down: what it calls a warning (a client that left
