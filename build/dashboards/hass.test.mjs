@@ -46,7 +46,7 @@ automation:
 
 // entities are those that Home Assistant has now, by their ids.
 async function entities() {
-  const text = await stage.ask("test/ask", "x", "test/answer");
+  const text = await stage.ask("test/ask", "x");
   return new Map(JSON.parse(text).map((e) => [e.id, e]));
 }
 
@@ -61,6 +61,7 @@ const has = (id, ok, seconds) =>
 
 before(async () => {
   await stage.broker();
+  stage.listen("test/answer");
   stage.file("config/configuration.yaml", configuration(await freePort()) +
     readFileSync(path.join(root, "docs/dashboards/homeassistant-automation.yaml"), "utf8").replace(/^automation:/m, "automation example:"));
   stage.file("config/.storage/core.config_entries", JSON.stringify({
@@ -76,7 +77,7 @@ before(async () => {
   });
   await until("Home Assistant", async () => {
     if (hass.exitCode !== null) throw new Error(hass.said);
-    return (await stage.ask("test/ask", "x", "test/answer")) !== null;
+    return (await stage.ask("test/ask", "x")) !== null;
   }, 420);
 });
 

@@ -6,6 +6,7 @@ import {mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync} from "node:
 import {createServer} from "node:net";
 import {tmpdir} from "node:os";
 import path from "node:path";
+import {createInterface} from "node:readline";
 
 export const root = process.env.ROOT;
 
@@ -80,18 +81,20 @@ export class Stage {
     execFileSync("mosquitto_pub", ["-h", "127.0.0.1", "-p", String(this.mqtt), "-q", "1", "-t", topic, "-m", text, ...more], {stdio: "pipe"});
   }
 
-  // ask publishes and waits for one message on another topic.
-  async ask(topic, text, answer) {
-    const sub = spawn("mosquitto_sub", ["-h", "127.0.0.1", "-p", String(this.mqtt), "-q", "1", "-d", "-W", "20", "-C", "1", "-t", answer], {stdio: ["ignore", "pipe", "pipe"]});
-    let said = "";
-    const ready = new Promise((resolve) => sub.stdout.on("data", (b) => (said += b).includes("Subscribed") && resolve()));
-    const done = new Promise((resolve) => sub.once("exit", resolve));
-    await ready;
+  // listen begins to note what comes on a topic, a line a message.
+  listen(topic) {
+    this.heard = [];
+    const sub = spawn("stdbuf", ["-oL", "mosquitto_sub", "-h", "127.0.0.1", "-p", String(this.mqtt), "-q", "1", "-t", topic], {stdio: ["ignore", "pipe", "ignore"]});
+    sub.ended = new Promise((resolve) => sub.once("exit", resolve));
+    createInterface({input: sub.stdout}).on("line", (line) => this.heard.push(line));
+    this.children.push(sub);
+  }
+
+  // ask publishes and waits for the next message on the topic that is listened to.
+  async ask(topic, text) {
+    const n = this.heard.length;
     this.publish(topic, text);
-    await done;
-    const lines = said.split("\n");
-    const i = lines.findIndex((l) => l.includes("received PUBLISH"));
-    return i < 0 ? null : lines[i + 1];
+    return until(`an answer to ${topic}`, () => this.heard[n], 10);
   }
 
   // kept is what the broker keeps on topics, by topic.
