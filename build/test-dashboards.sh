@@ -41,7 +41,8 @@ home_assistant() {
 			die "Home Assistant could not be installed from PyPI: check the network and try again"
 		cp build/dashboards/hass.txt "$HASS/.lock"
 	fi
-	tests build/dashboards/hass.test.mjs
+	PYTHONDONTWRITEBYTECODE=1 "$HASS/bin/python" build/dashboards/hass_schema.py &&
+		tests build/dashboards/hass.test.mjs
 }
 
 # Prometheus, with Telegraf beside it, which Debian does not have: built from its Go module with what telegraf.conf uses

@@ -34,11 +34,6 @@ func (a *agent) discovery() *publish.Discovery {
 		if len(before) == 0 {
 			return nil
 		}
-		a.onClose(func(context.Context) { // before the client is closed, for it was opened later
-			if a.client != nil && a.client.Stats().Connected {
-				_ = os.Remove(path)
-			}
-		})
 		return &publish.Discovery{Prefix: strings.TrimSpace(string(before)), Remove: true}
 	}
 	if err := os.WriteFile(path, []byte(h.Prefix+"\n"), 0o600); err != nil {
@@ -57,6 +52,19 @@ func (a *agent) discovery() *publish.Discovery {
 		d.Cameras = append(d.Cameras, discovered(id, a.cfg.Cameras[id]))
 	}
 	return d
+}
+
+// forgetHomeAssistant has it no longer noted that Home Assistant was told, once that was
+// taken back: at the end of a run that was connected.
+func (a *agent) forgetHomeAssistant(d *publish.Discovery) {
+	if d == nil || !d.Remove {
+		return
+	}
+	a.onClose(func(context.Context) {
+		if a.client.Stats().Connected {
+			_ = os.Remove(filepath.Join(string(a.cfg.Agent.DataDir), toldFile))
+		}
+	})
 }
 
 // homeAssistant is the prefix that the embedded broker opens for it.

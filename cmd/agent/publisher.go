@@ -34,6 +34,7 @@ func (a *agent) openPublisher(context.Context) error {
 			a.log.Warn("publisher closed", "err", err)
 		}
 	})
+	a.forgetHomeAssistant(c.Discovery) // closed before the client is
 	return a.writeAddress()
 }
 
