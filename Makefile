@@ -10,7 +10,7 @@ OPENCV ?= 406
 # For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
 
-.PHONY: test-answers help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards test-board test-zoo lint bench fresh-check arm64 amd64 deb release \
+.PHONY: test-answers help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards test-board test-zoo tensorflow test-tensorflow lint bench fresh-check arm64 amd64 deb release \
 	clip model references zoo zoo-verify tour completion env clean distclean go opencv setup-run setup-cross
 
 help: ## this list
@@ -45,6 +45,14 @@ test-board: go ## the packages installed and removed in minimal Debians, arm64 e
 
 test-answers: build ## how far answers can be trusted: decoders, evaluations, what decoding costs
 	@source build/env.sh && build/test-answers.sh
+
+tensorflow: build ## the second engine: bin/edge-infer-tf for SavedModels (fetches 250 MB, needs 750 MB more)
+	@build/setup.sh tensorflow
+	@build/tensorflow.sh bin
+
+test-tensorflow: tensorflow ## SavedModels end to end, beside the quantized model; what must be refused
+	@build/setup.sh test
+	@source build/env.sh && build/test-tensorflow.sh
 
 lint: build ## golangci-lint (pinned) and the rules for files
 	@build/lint.sh

@@ -8,6 +8,7 @@
 #   build/setup.sh board    what `make test-board` needs
 #   build/setup.sh dashboards  what `make test-dashboards` needs
 #   build/setup.sh cameras  what `make test-cameras` needs (an RTSP server; 28 MB, a minute)
+#   build/setup.sh tensorflow  what `make tensorflow` needs
 #   build/setup.sh bench    what `make bench` needs
 #   build/setup.sh zoo      what `make test-zoo` needs
 #   build/setup.sh fresh    what `make fresh-check` needs
@@ -18,6 +19,7 @@ opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopen
 run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
 test=("${run[@]}" mosquitto brotli libvulkan1 systemd procps tmux python3-venv)
 cross=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates)
+tensorflow=("${run[@]}" protobuf-compiler libprotobuf-dev)
 bench=("${run[@]}" mosquitto python3-venv)
 if [ "$(this_arch)" = amd64 ]; then
 	test+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
@@ -40,10 +42,11 @@ release) wanted=("${release[@]}") ;;
 board) wanted=("${board[@]}") ;;
 dashboards) wanted=("${dashboards[@]}") ;;
 cameras) wanted=("${cameras[@]}") ;;
+tensorflow) wanted=("${tensorflow[@]}") ;;
 bench) wanted=("${bench[@]}") ;;
 zoo) wanted=("${run[@]}" python3-venv chromium) ;;
 fresh) wanted=(mmdebstrap) ;;
-*) die "usage: setup.sh run|test|cross|release|board|dashboards|cameras|bench|zoo|fresh" ;;
+*) die "usage: setup.sh run|test|cross|release|board|dashboards|cameras|tensorflow|bench|zoo|fresh" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is not a Debian; install by hand what stands for: ${wanted[*]}"

@@ -3,6 +3,7 @@ package delegates
 // The chain: which delegate answers, and what a frame meets on its way.
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -89,9 +90,11 @@ func Open(ctx context.Context, cfg Config) (*Chain, error) {
 	return c, nil
 }
 
-// list makes the members: in the config's order, but CPU last.
+// list makes the members: in the config's order, but CPU last. What is said of CPU
+// here and elsewhere holds for the engine that stands in its place.
 func (c *Chain) list() {
-	cpu := Delegate{Kind: CPU}
+	c.cfg.Engine = cmp.Or(c.cfg.Engine, CPU)
+	cpu := Delegate{Kind: c.cfg.Engine}
 	seen := map[string]int{}
 	add := func(d Delegate) *member {
 		name := d.Kind
@@ -103,7 +106,7 @@ func (c *Chain) list() {
 		return m
 	}
 	for _, d := range c.cfg.Delegates {
-		if d.Kind == CPU {
+		if d.Kind == c.cfg.Engine {
 			cpu = d
 		} else {
 			add(d)

@@ -52,12 +52,19 @@ func Local(ctx context.Context, spec worker.Spec) (*worker.Process, error) {
 
 // Config says what a chain is made of.
 type Config struct {
-	Model     string     // its id
-	File      string     // the .tflite
-	Library   *Library   // the LiteRT runtime; the caller's, open as long as the chain
-	TFLite    *Library   // likewise the TFLite C library, for delegates that are TFLite plugins; nil: there is none
-	NoTFLite  error      // why TFLite is nil
-	Delegates []Delegate // in order of preference; cpu is appended when it is not named
+	Model    string   // its id
+	File     string   // the .tflite
+	Library  *Library // the LiteRT runtime; the caller's, open as long as the chain
+	TFLite   *Library // likewise the TFLite C library, for delegates that are TFLite plugins; nil: there is none
+	NoTFLite error    // why TFLite is nil
+	// TensorFlow is the worker that has it, likewise; nil: there is none, and
+	// NoTensorFlow says why.
+	TensorFlow   *Library
+	NoTensorFlow error
+	// Engine is the kind that stands last, opened first and held right: CPU when empty,
+	// or SavedModel.
+	Engine    string
+	Delegates []Delegate // in order of preference; Engine is appended when it is not named
 	Start     Start
 	Devices   *Devices    // of the daemon, for delegates whose device has one owner; nil: each has a worker of its own
 	Spec      worker.Spec // Binary, Args, Env and Build of the workers; the rest is filled in

@@ -3,6 +3,7 @@ package delegates
 // The kinds of delegates: what is known of each before its worker is started.
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +21,10 @@ const (
 	GPU      = engine.GPU
 	EdgeTPU  = engine.EdgeTPU
 	External = engine.External
+
+	// SavedModel is TensorFlow, which runs what no other delegate reads: it stands in
+	// CPU's place.
+	SavedModel = engine.SavedModel
 )
 
 // kind is what is known of a kind of delegate.
@@ -35,10 +40,11 @@ type kind struct {
 
 // kinds are the delegates that this build can run.
 var kinds = map[string]kind{
-	CPU:      {deadline: 10 * time.Second, opening: 60 * time.Second, request: cpuRequest, library: cpuLibrary},
-	GPU:      {deadline: 5 * time.Second, opening: 3 * time.Minute, request: gpuRequest, library: gpuLibrary},
-	EdgeTPU:  {deadline: 5 * time.Second, opening: 60 * time.Second, request: edgeTPURequest, library: edgeTPULibrary, device: edgeTPUKey},
-	External: {deadline: 5 * time.Second, opening: 60 * time.Second, request: request, library: pluginLibrary, device: namedDevice},
+	CPU:        {deadline: 10 * time.Second, opening: 60 * time.Second, request: cpuRequest, library: cpuLibrary},
+	GPU:        {deadline: 5 * time.Second, opening: 3 * time.Minute, request: gpuRequest, library: gpuLibrary},
+	EdgeTPU:    {deadline: 5 * time.Second, opening: 60 * time.Second, request: edgeTPURequest, library: edgeTPULibrary, device: edgeTPUKey},
+	SavedModel: {deadline: 10 * time.Second, opening: 3 * time.Minute, request: request, library: tensorFlowLibrary},
+	External:   {deadline: 5 * time.Second, opening: 60 * time.Second, request: request, library: pluginLibrary, device: namedDevice},
 }
 
 // request is what the worker is told of d.
@@ -94,6 +100,14 @@ func pluginLibrary(c *Config, d Delegate) (*Library, error) {
 		return nil, fmt.Errorf("its library %s is not there", d.Library)
 	}
 	return c.tfLite()
+}
+
+// tensorFlowLibrary is the worker that has TensorFlow in it.
+func tensorFlowLibrary(c *Config, _ Delegate) (*Library, error) {
+	if c.TensorFlow == nil {
+		return nil, cmp.Or(c.NoTensorFlow, errors.New("it needs TensorFlow, and there is none"))
+	}
+	return c.TensorFlow, nil
 }
 
 // tfLite is the TFLite library or why there is none.

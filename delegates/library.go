@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"edgeagent/internal/exit"
+	"edgeagent/internal/worker"
 )
 
 // libraryName is the file that is looked for.
@@ -99,6 +100,9 @@ func isFolder(p string) bool {
 type Library struct {
 	Path string
 	file *os.File
+
+	program *worker.Binary // a worker that has the runtime in it; nil: the agent itself loads it
+	env     []string       // whole environment of that
 }
 
 // OpenLibrary finds and opens the runtime library. The error carries an exit code.
@@ -128,7 +132,12 @@ func openLibrary(path, what string) (*Library, error) {
 }
 
 // Close closes the file; running workers do not need it.
-func (l *Library) Close() error { return l.file.Close() }
+func (l *Library) Close() error {
+	if l.program != nil {
+		return errors.Join(l.program.Close(), l.file.Close())
+	}
+	return l.file.Close()
+}
 
 // fileError tells why a file could not be opened, with the code for its absence or
 // for a lack of permission.

@@ -46,7 +46,8 @@ type member struct {
 // half says whether it may compute in half precision.
 func (m *member) half() bool { return m.cfg.Precision == "fp16" }
 
-func (m *member) cpu() bool { return m.cfg.Kind == CPU }
+// cpu says whether it is the one that the others are held against.
+func (m *member) cpu() bool { return m.cfg.Kind == m.c.cfg.Engine }
 
 // set moves the member to a state and wakes those who wait for one.
 func (m *member) set(st State, s *session, reason string, next time.Time) {

@@ -74,7 +74,7 @@ func (m *member) start(ctx context.Context) (*session, error) {
 		model, path = f, m.cfg.File
 	}
 	s := &session{m: m, most: c.MaxResident, born: time.Now(), lost: make(chan struct{})}
-	if err := s.sit(ctx, k); err != nil {
+	if err := s.sit(ctx, k, lib); err != nil {
 		return nil, exit.With(exit.OS, err)
 	}
 	s.pace.fixed = c.Deadline
@@ -98,9 +98,12 @@ func (m *member) start(ctx context.Context) (*session, error) {
 var errBystander = errors.New("its model was not opened")
 
 // sit gets the session a worker: one of its own, or its device's.
-func (s *session) sit(ctx context.Context, k kind) error {
+func (s *session) sit(ctx context.Context, k kind, lib *Library) error {
 	c := &s.m.c.cfg
 	spec := c.Spec
+	if lib.program != nil {
+		spec.Binary, spec.Env = lib.program, lib.env
+	}
 	spec.Kind, spec.Log = engine.Kind, c.Log
 	key := ""
 	if k.device != nil && c.Devices != nil {

@@ -5,6 +5,7 @@ package infer
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -32,12 +33,14 @@ type fileRef struct {
 
 // manifest is the YAML form.
 type manifest struct {
-	Schema      string  `yaml:"schema"`
-	Name        string  `yaml:"name"`
-	Task        string  `yaml:"task"`
-	File        fileRef `yaml:"file"`
-	Labels      fileRef `yaml:"labels"`
-	LabelOffset *int    `yaml:"label_offset"`
+	Schema      string      `yaml:"schema"`
+	Name        string      `yaml:"name"`
+	Task        string      `yaml:"task"`
+	File        fileRef     `yaml:"file"`
+	Engine      string      `yaml:"engine"`
+	SavedModel  *SavedModel `yaml:"savedmodel"`
+	Labels      fileRef     `yaml:"labels"`
+	LabelOffset *int        `yaml:"label_offset"`
 	Input       struct {
 		Colour        pipeline.Colour        `yaml:"colour"`
 		Layout        pipeline.Layout        `yaml:"layout"`
@@ -169,6 +172,10 @@ func (m *manifest) check() error {
 	oneOf(say, "input.resize", m.Input.Resize, pipeline.Stretch, pipeline.Crop, pipeline.Letterbox)
 	oneOf(say, "input.interpolation", m.Input.Interpolation, pipeline.Nearest, pipeline.Linear, pipeline.Area, pipeline.Cubic)
 	oneOf(say, "task", m.Task, Tasks()...)
+	oneOf(say, "engine", m.Engine, EngineLiteRT, EngineSavedModel)
+	if m.SavedModel != nil && m.Engine != EngineSavedModel {
+		say("savedmodel goes with engine: savedmodel")
+	}
 	m.Output.check(say)
 	m.Filter.check(say)
 	if c := m.Input.Crop; c < 0 || c > 1 || c != c {
@@ -263,6 +270,9 @@ func (m *manifest) spec(path string) (*Spec, error) {
 			Threshold: float32(m.Filter.Threshold), Thresholds: m.Filter.Thresholds,
 			Allow: m.Filter.Allow, Deny: m.Filter.Deny, Groups: m.Filter.Groups,
 		},
+	}
+	if m.Engine == EngineSavedModel {
+		s.SavedModel = cmp.Or(m.SavedModel, new(SavedModel))
 	}
 	if s.Gallery != "" {
 		if err := checkSum(s.Gallery, m.Gallery.SHA256); err != nil {

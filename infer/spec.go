@@ -31,8 +31,10 @@ type Spec struct {
 	ID     string // as the config calls it
 	Name   string // as the manifest calls it; else the file's name
 	File   string // the .tflite
-	SHA256 string // of File in hex; empty: not checked
-	Task   string // one of Tasks; empty: guessed where the outputs leave no doubt
+	SHA256 string // of File in hex, of a folder its saved_model.pb; empty: not checked
+	// SavedModel is what TensorFlow is told of File; nil: File is a .tflite, for LiteRT.
+	SavedModel *SavedModel
+	Task       string // one of Tasks; empty: guessed where the outputs leave no doubt
 
 	Labels      []string // empty: numbers
 	LabelsFile  string   // where they came from, for messages
@@ -85,7 +87,11 @@ func (s *Spec) Check() error {
 	if _, ok := tasks[s.Task]; s.Task != "" && !ok {
 		return bad("model %s: task %q is not known; there are %s", s.ID, s.Task, strings.Join(Tasks(), ", "))
 	}
-	if err := checkSum(s.File, s.SHA256); err != nil {
+	file := s.File
+	if s.SavedModel != nil {
+		file = s.SavedModel.graph(file)
+	}
+	if err := checkSum(file, s.SHA256); err != nil {
 		return fmt.Errorf("model %s: %w", s.ID, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ TARGETS = {
     "answers": "zoo.answers",
     "small": "zoo.small",
     "original": "zoo.original",
+    "tensorflow": "zoo.for_tensorflow",
     "decoding": "zoo.decoding",
 }
 # The make() of these takes the rest of the command line.

@@ -197,7 +197,7 @@ func classify(ctx context.Context, o *classifyOptions, images []string, out, err
 	if err != nil {
 		return err
 	}
-	w, err := openWorkshop(o.library, "")
+	w, err := openWorkshop(runtimes{litert: o.library})
 	if err != nil {
 		return err
 	}

@@ -145,7 +145,10 @@ func lookAtDelegates(ctx context.Context, cmd *cobra.Command, o *delegatesOption
 	if err != nil {
 		return nil, err
 	}
-	w, err := openWorkshop(a.resolved(a.cfg.Runtime.Library), a.resolved(a.cfg.Runtime.TFLite))
+	if spec.SavedModel != nil {
+		return nil, exit.Errorf(exit.Usage, "model %s runs on TensorFlow, which chooses its devices by itself; name one in a .tflite file by --model", spec.ID)
+	}
+	w, err := openWorkshop(a.runtimes())
 	if err != nil {
 		return nil, err
 	}

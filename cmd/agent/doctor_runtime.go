@@ -141,7 +141,7 @@ func checkModels(ctx context.Context, e *examination) (all []finding) {
 	if e.cfg == nil || !e.root.Real() {
 		return nil
 	}
-	w, err := openWorkshop((&agent{cfg: e.cfg}).resolved(e.cfg.Runtime.Library), (&agent{cfg: e.cfg}).resolved(e.cfg.Runtime.TFLite))
+	w, err := openWorkshop((&agent{cfg: e.cfg}).runtimes())
 	if err != nil {
 		return []finding{bad("models", "see runtime above", "none can be tried: %s", inWords(err))}
 	}

@@ -159,7 +159,7 @@ func evaluate(ctx context.Context, o *evalOptions, out, errw io.Writer) error {
 	if err = os.MkdirAll(o.out, 0o750); err != nil {
 		return fileCode(err)
 	}
-	w, err := openWorkshop(o.library, "")
+	w, err := openWorkshop(runtimes{litert: o.library})
 	if err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func (o *inspectOptions) check(cmd *cobra.Command) error {
 
 // measure runs the model in a worker and adds its times to the report.
 func (o *inspectOptions) measure(ctx context.Context, path string, r *inspect.Report) error {
-	w, err := openWorkshop(o.library, "")
+	w, err := openWorkshop(runtimes{litert: o.library})
 	if err != nil {
 		return err
 	}

@@ -127,7 +127,7 @@ func checkInput(ctx context.Context, o *checkOptions, out, errw io.Writer) error
 	if err != nil {
 		return err
 	}
-	w, err := openWorkshop(o.library, "")
+	w, err := openWorkshop(runtimes{litert: o.library})
 	if err != nil {
 		return err
 	}

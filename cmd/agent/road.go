@@ -7,9 +7,12 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"time"
 
 	"edgeagent/delegates"
+	"edgeagent/delegates/engine"
 	"edgeagent/infer"
 	"edgeagent/internal/build"
 	"edgeagent/internal/config"
@@ -41,12 +44,25 @@ type workshop struct {
 	devices  *delegates.Devices
 	tflite   *delegates.Library // nil: there is none
 	noTFLite error              // why
+
+	tensorFlow   *delegates.Library // nil: there is none
+	noTensorFlow error              // why
+}
+
+// runtimes are where the runtime libraries are said to be; "" leaves it to the places
+// where they belong.
+type runtimes struct{ litert, tflite, tensorFlow string }
+
+// runtimes are those of the config.
+func (a *agent) runtimes() runtimes {
+	r := a.cfg.Runtime
+	return runtimes{litert: a.resolved(r.Library), tflite: a.resolved(r.TFLite), tensorFlow: a.resolved(r.TensorFlow)}
 }
 
 // openWorkshop opens the runtime libraries and the agent's own binary. Only
 // delegates that are TFLite plugins need the second.
-func openWorkshop(library, tflite string) (*workshop, error) {
-	lib, err := delegates.OpenLibrary(library)
+func openWorkshop(from runtimes) (*workshop, error) {
+	lib, err := delegates.OpenLibrary(from.litert)
 	if err != nil {
 		return nil, err
 	}
@@ -56,25 +72,48 @@ func openWorkshop(library, tflite string) (*workshop, error) {
 		return nil, exit.With(exit.OS, err)
 	}
 	w := &workshop{spawner: worker.NewSpawner(), self: self, library: lib, devices: delegates.NewDevices()}
-	w.tflite, w.noTFLite = delegates.OpenTFLite(tflite)
+	w.tflite, w.noTFLite = delegates.OpenTFLite(from.tflite)
+	w.tensorFlow, w.noTensorFlow = delegates.OpenTensorFlow(from.tensorFlow)
 	return w, nil
 }
 
 func (w *workshop) close() {
 	w.spawner.Close()
 	_ = w.self.Close()
-	_ = w.library.Close()
-	if w.tflite != nil {
-		_ = w.tflite.Close()
+	for _, l := range []*delegates.Library{w.library, w.tflite, w.tensorFlow} {
+		if l != nil {
+			_ = l.Close()
+		}
 	}
 }
 
 // chainConfig is for a model with these delegates.
 func (w *workshop) chainConfig(s *infer.Spec, ds []delegates.Delegate) delegates.Config {
-	return delegates.Config{
+	c := delegates.Config{
 		Model: s.ID, File: s.File, Library: w.library, TFLite: w.tflite, NoTFLite: w.noTFLite, Delegates: ds, Start: w.spawner.Start, Devices: w.devices,
 		Spec: worker.Spec{Binary: w.self, Args: []string{"infer"}, Build: build.ID()},
 	}
+	if t := s.SavedModel; t != nil {
+		c.TensorFlow, c.NoTensorFlow = w.tensorFlow, w.noTensorFlow
+		c.Engine, c.Delegates = delegates.SavedModel, []delegates.Delegate{savedModel(t, ds)}
+	}
+	return c
+}
+
+// savedModel is the delegate that runs a SavedModel, with the threads that CPU was to
+// have.
+func savedModel(t *infer.SavedModel, ds []delegates.Delegate) delegates.Delegate {
+	d := delegates.Delegate{Kind: delegates.SavedModel, Options: map[string]string{
+		engine.OptionSignature: t.Signature, engine.OptionTags: strings.Join(t.Tags, ","),
+		engine.OptionInput: t.Input, engine.OptionOutputs: strings.Join(t.Outputs, ","),
+		engine.OptionGPUGrowth: strconv.FormatBool(t.GPUGrowth),
+	}}
+	for _, cpu := range ds {
+		if cpu.Kind == delegates.CPU {
+			d.Threads = cpu.Threads
+		}
+	}
+	return d
 }
 
 // openModel starts the model's workers and holds its golden input against its
@@ -112,7 +151,7 @@ func checkModel(ctx context.Context, s *infer.Spec, chain *delegates.Chain) (*in
 
 // openModels opens every model of the config.
 func (a *agent) openModels(ctx context.Context) error {
-	w, err := openWorkshop(a.resolved(a.cfg.Runtime.Library), a.resolved(a.cfg.Runtime.TFLite))
+	w, err := openWorkshop(a.runtimes())
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,10 @@ func modelSpec(cfg *config.Config, id string) (*infer.Spec, error) {
 		Colour: pipeline.Colour(m.Colour), Layout: pipeline.Layout(m.Layout), Mean: m.Mean, Std: m.Std,
 		Output: infer.OutputKind(m.Output), Boxes: infer.Boxes{Format: m.Format},
 	}
+	if m.Engine == infer.EngineSavedModel {
+		t := infer.SavedModel(m.SavedModel)
+		s.SavedModel = &t
+	}
 	if m.Gallery != "" {
 		if s.Gallery, err = mustResolve(cfg, id, "gallery", m.Gallery); err != nil {
 			return nil, err

@@ -89,8 +89,11 @@ func path(f *os.File) (string, error) {
 	return names.of[id], nil
 }
 
-// doors open a model, by the kind of delegate.
-var doors = map[string]func(*opening) (model, error){
+// door opens a model.
+type door func(*opening) (model, error)
+
+// doors are those of this package, by the kind of delegate.
+var doors = map[string]door{
 	CPU:      openCPU,
 	GPU:      openGPU,
 	EdgeTPU:  openEdgeTPU,

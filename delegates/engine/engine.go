@@ -17,7 +17,9 @@ import (
 
 // Main is the whole life of an infer worker process. parent is the daemon's pid,
 // build must be the daemon's own build id.
-func Main(parent int, build string) error {
+func Main(parent int, build string) error { return run(parent, build, doors) }
+
+func run(parent int, build string, doors map[string]door) error {
 	c, g, err := worker.NewChild(worker.Options{Kind: Kind, Build: build, Parent: parent})
 	if err != nil {
 		return err
@@ -25,12 +27,14 @@ func Main(parent int, build string) error {
 	// A crash in native code is told by the signal that the daemon sees, not by a
 	// dump of Go's stacks in its log.
 	litert.DieBySignal()
-	return Serve(c, g)
+	return serve(c, g, doors)
 }
 
 // Serve is Main without the process: it answers c's daemon until that says goodbye.
-func Serve(c *worker.Child, g *worker.Greeting) error {
-	h := &handler{child: c, areas: c.Areas(), models: map[uint16]*loaded{}}
+func Serve(c *worker.Child, g *worker.Greeting) error { return serve(c, g, doors) }
+
+func serve(c *worker.Child, g *worker.Greeting, doors map[string]door) error {
+	h := &handler{child: c, doors: doors, areas: c.Areas(), models: map[uint16]*loaded{}}
 	defer h.close()
 	return c.Serve(g, h)
 }
@@ -46,6 +50,7 @@ type slotKey struct {
 // a device has one owner.
 type handler struct {
 	child  *worker.Child
+	doors  map[string]door
 	areas  *worker.Areas
 	models map[uint16]*loaded // by Message.Model
 	cage   *worker.Cage       // nil until it is on
@@ -119,7 +124,7 @@ func (h *handler) load(r *worker.Request) (*OpenReply, error) {
 	if len(r.Files) != 2 || h.models[r.Model] != nil {
 		return nil, fmt.Errorf("%w: open comes once, with library and model", errRequest)
 	}
-	open, known := doors[q.Delegate]
+	open, known := h.doors[q.Delegate]
 	if !known {
 		return nil, fmt.Errorf("%w: an infer worker does not know %q delegates", errRequest, q.Delegate)
 	}
@@ -141,11 +146,11 @@ func failKind(err error) string {
 	case errors.Is(err, errRequest):
 		return FailRequest
 	case errors.Is(err, litert.ErrLibrary), errors.Is(err, litert.ErrVersion), errors.Is(err, litert.ErrUnsupported),
-		errors.Is(err, tflite.ErrLibrary), errors.Is(err, tflite.ErrUnsupported):
+		errors.Is(err, tflite.ErrLibrary), errors.Is(err, tflite.ErrUnsupported), errors.Is(err, ErrRuntime):
 		return FailLibrary
 	case errors.Is(err, tflite.ErrPlugin), errors.Is(err, tflite.ErrAbsent), errors.Is(err, litert.ErrNoGPU):
 		return FailAbsent
-	case errors.Is(err, litert.ErrInvoke), errors.Is(err, tflite.ErrInvoke):
+	case errors.Is(err, litert.ErrInvoke), errors.Is(err, tflite.ErrInvoke), errors.Is(err, ErrRun):
 		return FailInvoke
 	}
 	return FailModel

@@ -20,6 +20,17 @@ const (
 	GPU      = "gpu"
 	EdgeTPU  = "edgetpu"
 	External = "external"
+
+	SavedModel = "savedmodel" // TensorFlow, in a worker of its own make: see Foreign
+)
+
+// The options of a savedmodel.
+const (
+	OptionSignature = "signature"  // of a SavedModel; "": serving_default, or the only one
+	OptionTags      = "tags"       // of a SavedModel, parted by commas; "": serve
+	OptionInput     = "input"      // of a frozen graph: its input's name
+	OptionOutputs   = "outputs"    // of a frozen graph: its outputs' names, parted by commas
+	OptionGPUGrowth = "gpu_growth" // "true": GPU memory is taken as it is needed
 )
 
 // OpenRequest is the body of Open. Its files are the runtime library and the model,

@@ -225,6 +225,7 @@ func (m Model) check(p *collector, key string) {
 	case m.File == "":
 		p.key(key, "needs a manifest, or a file (and its labels)")
 	}
+	m.checkEngine(p, key)
 	if m.LabelOffset != 0 && m.Labels == "" && m.Manifest == "" {
 		p.key(key+".label_offset", "shifts labels, and there are none; name a file with labels")
 	}
@@ -278,10 +279,20 @@ func (m Model) check(p *collector, key string) {
 }
 
 // checkManifest tells keys that would contradict the manifest.
+// checkEngine is about what belongs to one engine only.
+func (m Model) checkEngine(p *collector, key string) {
+	switch {
+	case m.Engine == "savedmodel" && len(m.Delegates) > 0:
+		p.key(key+".delegates", "run .tflite files; with engine: savedmodel TensorFlow chooses its devices by itself")
+	case m.Engine != "savedmodel" && p.where[key+".savedmodel"] != nil && m.Manifest == "":
+		p.key(key+".savedmodel", "goes with engine: savedmodel")
+	}
+}
+
 func (m Model) checkManifest(p *collector, key string) {
 	for _, k := range []string{
 		"labels", "label_offset", "task", "resize", "crop", "interpolation", "colour", "layout", "mean", "std", "output",
-		"format", "gallery",
+		"format", "gallery", "engine", "savedmodel",
 	} {
 		if p.where[key+"."+k] != nil {
 			p.key(key+"."+k, "the manifest says that already; remove it here, or replace manifest by file")

@@ -132,6 +132,10 @@ type Model struct {
 	Format        string    `yaml:"format" one:"ssd ssd-anchors yolov5 yolov8 efficientdet"` // of a detection
 	Gallery       Path      `yaml:"gallery"`                                                 // of an embedding
 
+	// Engine runs the file: LiteRT (empty), or TensorFlow as SavedModel says.
+	Engine     string     `yaml:"engine" one:"litert savedmodel"`
+	SavedModel SavedModel `yaml:"savedmodel"`
+
 	// These hold with a manifest too.
 	Threads   int     `yaml:"threads" min:"0" max:"256"` // 0: as many as cores, at most 4
 	Top       int     `yaml:"top" min:"0" max:"1000"`    // labels in a result; 0: 5
@@ -146,6 +150,15 @@ type Model struct {
 	Order      string   `yaml:"order" one:"listed measured"` // measured: what is slower than cpu stays on standby
 	CheckEvery Duration `yaml:"check_every"`                 // a live frame is also run on cpu this often, and compared
 	Standby    bool     `yaml:"standby"`                     // cpu's worker stays while another delegate answers
+}
+
+// SavedModel says what of a SavedModel (a folder) or frozen graph (a .pb file) answers.
+type SavedModel struct {
+	Signature string   `yaml:"signature"`  // empty: serving_default, or the only one
+	Tags      []string `yaml:"tags"`       // empty: serve
+	Input     string   `yaml:"input"`      // of a frozen graph; empty: its only placeholder
+	Outputs   []string `yaml:"outputs"`    // of a frozen graph; empty: the only node that no other reads
+	GPUGrowth bool     `yaml:"gpu_growth"` // GPU memory is taken as it is needed, not all at once
 }
 
 // LabelScores has a score for each label.
@@ -196,6 +209,9 @@ type Runtime struct {
 	// TFLite is a TFLite C library, for delegates that are TFLite plugins; empty:
 	// searched in the folder tflite beside the agent, then in /usr/lib/edge-agent.
 	TFLite Path `yaml:"tflite"`
+	// TensorFlow is edge-infer-tf, for models with engine: savedmodel; empty: searched
+	// beside the agent, then in /usr/lib/edge-agent.
+	TensorFlow Path `yaml:"tensorflow"`
 	// WorkerMemory is the resident memory above which a worker is replaced, between
 	// two frames; 0: half of the machine's (WorkerLimit).
 	WorkerMemory Size `yaml:"worker_memory"`

@@ -9,7 +9,6 @@ import "strings"
 // notYet holds keys ("cameras.*.regions") and values ("…kind=gpu") that are
 // known and not built.
 var notYet = map[string]bool{
-	"models.*.engine":   true,
 	"models.*.priority": true,
 }
 

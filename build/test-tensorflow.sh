@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# All that shows the second engine: SavedModels and frozen graphs in a real TensorFlow, what must be refused, the demo
+# clip beside the quantized model, the worker's death. After `make tensorflow`; the figures last.
+#
+#   build/test-tensorflow.sh [short]     short: all but the fuzzer and the arm64 build
+
+. "$(dirname "$0")/lib.sh"
+
+cd "$root"
+export PATH=$PATH:/usr/sbin # Debian keeps mosquitto there
+figures=$cache/figures
+go build -o "$cache/bin/testlog" ./build/testlog
+
+[ -f "$cache/original/manifest.yaml" ] || zoo/make.sh tensorflow 2>/dev/null || say "without the original model most is skipped"
+failed=0
+module() {
+	eval "$(build/tensorflow.sh env)"
+	cd infer/savedmodel
+	export LD_LIBRARY_PATH TF_CPP_MIN_LOG_LEVEL=3
+	LD_LIBRARY_PATH=$(sed -n 's/^-L\([^ ]*\) .*/\1/p' <<<"$CGO_LDFLAGS")
+	go vet ./... && "$@"
+}
+(module go test -json -count=1 ./...) | "$cache/bin/testlog" -figures "$figures.tensorflow" || failed=1
+if [ "${1:-}" != short ]; then
+	(module go test -run '^$' -fuzz FuzzGraph -fuzztime "${FUZZTIME:-30s}" -parallel 1 .) || failed=1
+fi
+go test -json -count=1 -timeout 15m -run TensorFlow ./cmd/agent | "$cache/bin/testlog" -figures "$figures.tensorflow-road" || failed=1
+
+# emulated: the worker for arm64, linked, and started as far as its first line: libraries loaded, flags read.
+emulated() {
+	local out=$root/build/out/tensorflow-arm64 said
+	build/tensorflow.sh "$out" arm64 || return 1
+	said=$(TF_CPP_MIN_LOG_LEVEL=3 "$(build/qemu.sh)" -L /usr/aarch64-linux-gnu "$out/edge-infer-tf" 2>&1) || true
+	[[ $said == *"started by edge-agent itself"* ]] || { say "$said" && return 1; }
+	echo "tensorflow_arm64_starts_emulated: yes" >>"$figures.tensorflow"
+}
+if [ "${1:-}" != short ] && [ "$(this_arch)" = amd64 ]; then
+	build/setup.sh cross
+	emulated || failed=1
+fi
+
+printf '\n== figures\n'
+echo "size_edge_infer_tf_mb: $(($(du -scLm bin/edge-infer-tf bin/tensorflow | tail -n 1 | cut -f1)))"
+cat "$figures.tensorflow" "$figures.tensorflow-road"
+exit $failed
