@@ -57,6 +57,15 @@ without_race() {
 	go test -json -run "^($names)\$" $packages | "$cache/bin/testlog" -figures "$figures.plain"
 }
 
+# tensorflow: the second engine, where `make tensorflow` has been; its libraries are not fetched for it.
+tensorflow() {
+	if compgen -G "$cache/tensorflow/*/.whole" >/dev/null; then
+		build/setup.sh tensorflow && build/tensorflow.sh bin && build/test-tensorflow.sh short
+	else
+		say "skipped: TensorFlow is not here; make test-tensorflow fetches it (250 MB) and runs its tests"
+	fi
+}
+
 # boundary: what the step between two processes costs a frame, beside nothing else that runs; and the floor, two
 # processes that do nothing but read and write. Paced: 5 ms apart, so that both have gone to sleep.
 boundary() {
@@ -79,6 +88,7 @@ go build -o "$cache/bin/testlog" ./build/testlog
 step tests go_tests
 step without-race without_race
 step zoo build/test-zoo.sh short
+step tensorflow tensorflow
 step boundary boundary
 step boot build/test-boot.sh installed watchdog
 if [ "$(this_arch)" != arm64 ]; then

@@ -7,6 +7,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -139,10 +140,13 @@ models: {objects: {engine: savedmodel, file: FOLDER}}
 runtime: {tensorflow: FOLDER}
 cameras: {clip: {source: CLIP, models: [objects]}}
 `)
-	write(t, r.dir+"/config.yaml", strings.ReplaceAll(readFile(t, r.dir+"/config.yaml"), "FOLDER", t.TempDir()))
+	folder := t.TempDir()
+	write(t, filepath.Join(folder, "saved_model.pb"), "never read")
+	config := filepath.Join(r.dir, "config.yaml")
+	write(t, config, strings.ReplaceAll(readFile(t, config), "FOLDER", folder))
 	r.start()
-	r.end(69)
-	if !strings.Contains(r.stderr.String(), "run 'make tensorflow' in a checkout") {
-		t.Errorf("%s", r.stderr.String())
+	<-r.exited
+	if r.code != 69 || !strings.Contains(r.stderr.String(), "run 'make tensorflow' in a checkout") {
+		t.Errorf("exit code %d: %s", r.code, r.stderr.String())
 	}
 }
