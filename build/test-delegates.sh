@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The long tests of delegates: the whole table of faults through the real agent, the chain with a made-up delegate,
-# the doors, what the chain costs a frame. The figures last.
+# the doors, what the chain costs a frame; and the same faults on a Python program that is started again and again
+# (build/bench/peer.py). The figures last.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -13,11 +14,18 @@ build/runtime.sh "$(this_arch)" gpu || say "the tests go on without it"
 go build -o "$cache/bin/testlog" ./build/testlog
 
 failed=0
+rm -f "$figures".delegate*
 go test -json -count=1 -timeout 20m ./delegates/... ./internal/tflite ./internal/litert | "$cache/bin/testlog" -figures "$figures.delegates" || failed=1
-go test -json -count=1 -timeout 10m -run 'TestDelegate' ./cmd/agent | "$cache/bin/testlog" -figures "$figures.delegate-faults" || failed=1
+go test -json -count=1 -timeout 15m -run 'TestDelegate|TestHalfPrecision|TestFirstResult' ./cmd/agent | "$cache/bin/testlog" -figures "$figures.delegate-faults" || failed=1
+if build/bench/venv.sh "$cache/venv-bench"; then
+	EDGE_AGENT_TEST_PEER=$cache/venv-bench/bin/python go test -json -count=1 -timeout 10m -run 'TestPeer' ./cmd/agent |
+		"$cache/bin/testlog" -figures "$figures.delegate-peer" || failed=1
+else
+	say "the tests go on without the Python peer"
+fi
 go test -run '^$' -bench Chain -benchtime 20000x ./delegates |
 	awk '/^BenchmarkChain/ { for (i = 3; i < NF; i += 2) if ($(i + 1) == "chain-µs") print "chain_cost_us: " $i }' >"$figures.delegate-bench" || failed=1
 
 printf '\n== figures\n'
-cat "$figures.delegates" "$figures.delegate-faults" "$figures.delegate-bench"
+cat "$figures.delegates" "$figures.delegate-faults" "$figures.delegate-peer" "$figures.delegate-bench" 2>/dev/null || true
 exit $failed

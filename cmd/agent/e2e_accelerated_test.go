@@ -19,13 +19,13 @@ import (
 const accelerated = `
 runtime: {tflite: TFLITE}
 models:
-  objects: {manifest: MANIFEST, threads: 1, standby: STANDBY, delegates: [DELEGATES]}
+  objects: {file: MODEL/mobilenet_v1_0.25_128_quant.tflite, labels: MODEL/imagenet_labels.txt, task: classification, threads: 1, standby: STANDBY, delegates: [DELEGATES]}
 cameras: {clip: {source: CLIP, models: [objects], fps: 5}}
 `
 
 func TestFirstResult(t *testing.T) {
-	library, plugin := testplugin.TFLite(t), testplugin.Build(t)
-	external := "{kind: external, library: " + plugin + ", options: {wrap: " + library + "}}"
+	library, plugin, models := testplugin.TFLite(t), testplugin.Build(t), testModels(t)
+	external := "{kind: external, library: " + plugin + "}"
 	for _, c := range []struct {
 		name, delegates, active string
 		cold                    bool
@@ -39,7 +39,7 @@ func TestFirstResult(t *testing.T) {
 			continue
 		}
 		t.Run(c.name, func(t *testing.T) {
-			r := newRoad(t, "embedded", strings.NewReplacer("TFLITE", library, "DELEGATES", c.delegates, "STANDBY", fmt.Sprint(!c.cold)).Replace(accelerated))
+			r := newRoad(t, "embedded", strings.NewReplacer("TFLITE", library, "MODEL", models, "DELEGATES", c.delegates, "STANDBY", fmt.Sprint(!c.cold)).Replace(accelerated))
 			if c.active == "gpu" {
 				testplugin.SwiftShader(t)
 				if _, err := os.Stat(inRepo(t, "build/cache/runtime/"+runtime.GOARCH+"/gpu")); err != nil {

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 	"unsafe"
 
@@ -82,6 +83,9 @@ func (l *Library) CompileFile(f *os.File, o Options) (*Model, error) {
 }
 
 func (m *Model) open(o Options) error {
+	if err := m.computed(); err != nil {
+		return err
+	}
 	C.tfl_forget()
 	if m.model = C.tfl_create_model(m.l.c, unsafe.Pointer(&m.file[0]), C.size_t(len(m.file))); m.model == nil {
 		return m.fail("open", 0, ErrModel)
@@ -104,6 +108,28 @@ func (m *Model) open(o Options) error {
 	}
 	if len(m.inputs) == 0 || len(m.outputs) == 0 {
 		return m.refuse("it has %d inputs and %d outputs", len(m.inputs), len(m.outputs))
+	}
+	return nil
+}
+
+// computed refuses what this TFLite would answer wrongly without a word: 2.9 knows one
+// scale for the weights of a fully connected layer, and takes 0 where there is one a
+// channel, so that every output is the same. What cannot be read is TFLite's to refuse.
+func (m *Model) computed() error {
+	f, err := modelfile.Parse(m.file)
+	if err != nil || !strings.HasPrefix(m.l.Version(), "2.9.") {
+		return nil //nolint:nilerr // said above
+	}
+	for _, g := range f.Graphs {
+		for _, o := range g.Ops {
+			if o.Code != modelfile.FullyConnected || len(o.Inputs) < 2 || o.Inputs[1] < 0 {
+				continue
+			}
+			if w := g.Tensors[o.Inputs[1]]; len(w.Scale) > 1 {
+				return &Error{Op: "open", Path: m.name, Err: fmt.Errorf("%w: TFLite %s cannot compute the fully connected layer %s, whose weights have a scale a channel; take a newer one",
+					ErrOps, m.l.Version(), g.Tensors[o.Outputs[0]].Name)}
+			}
+		}
 	}
 	return nil
 }

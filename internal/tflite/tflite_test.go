@@ -406,3 +406,19 @@ func TestFailureText(t *testing.T) {
 		}
 	}
 }
+
+// TestAnswersThatWouldBeWrong: a model that TFLite 2.9 takes and computes wrongly is refused.
+func TestAnswersThatWouldBeWrong(t *testing.T) {
+	l, err := Open(testplugin.TFLite(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	if !strings.HasPrefix(l.Version(), "2.9.") {
+		t.Skipf("TFLite %s is not the one that does so", l.Version())
+	}
+	_, err = l.Compile("../../models/efficientnet_lite0/efficientnet_lite0_int8.tflite", Options{})
+	if !errors.Is(err, ErrOps) || !strings.Contains(err.Error(), "a scale a channel; take a newer one") {
+		t.Error(err)
+	}
+}
