@@ -35,13 +35,13 @@ func TestPeerUnderRestart(t *testing.T) {
 		dies   bool
 	}{
 		{"", false},
-		{"abort-at=12", true},
-		{"segfault-at=12", true},
-		{"exit-at=12", true},
-		{"fail-invoke=12", true},
-		{"hang-at=12", false},
-		{"wrong-from=12", false},
-		{"drift-from=12", false},
+		{"abort-at=60", true}, // after the warm-up of 20 invokes
+		{"segfault-at=60", true},
+		{"exit-at=60", true},
+		{"fail-invoke=60", true},
+		{"hang-at=60", false},
+		{"wrong-from=60", false},
+		{"drift-from=60", false},
 	} {
 		name := strings.NewReplacer("-", "_", "=", "_").Replace(c.option)
 		t.Run("fault_"+name, func(t *testing.T) {
@@ -87,7 +87,7 @@ func TestPeerUnderRestart(t *testing.T) {
 				figure(t, "peer_fault_"+name+"_wrong_answers_of_"+strconv.Itoa(len(rs)), wrong)
 			}
 			// The comparison is void if the fault did not happen to the peer.
-			if c.dies && p.starts() < 2 || c.option == "wrong-from=12" && wrong == 0 || c.option == "hang-at=12" && gap < peerRun/2 {
+			if c.dies && p.starts() < 2 || c.option == "wrong-from=60" && wrong == 0 || c.option == "hang-at=60" && gap < peerRun/2 {
 				t.Errorf("the fault did not happen: %d starts, %d wrong answers, gap %v: %s", p.starts(), wrong, gap, p.said.String())
 			}
 		})
