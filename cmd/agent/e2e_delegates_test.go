@@ -254,9 +254,6 @@ func (c *story) play(t *testing.T, paths *strings.Replacer, alone solo) {
 		t.Errorf("no event says %q:\n%s", c.says, texts)
 	}
 	c.figures(t, rs, hold(rs, alone))
-	if err := os.RemoveAll(filepath.Join(r.dir, "data", "cache")); err != nil { // kept on purpose
-		t.Error(err)
-	}
 	r.leavesNothing()
 }
 
