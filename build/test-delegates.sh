@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The long tests of delegates: the whole table of faults through the real agent, the chain with a made-up delegate,
 # the doors, what the chain costs a frame; and the same faults on a Python program that is started again and again
-# (build/bench/peer.py). The figures last.
+# (build/bench/peer.py), and arm64 by qemu. The figures last.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -23,9 +23,13 @@ if build/bench/venv.sh "$cache/venv-bench"; then
 else
 	say "the tests go on without the Python peer"
 fi
+if [ "$(this_arch)" = amd64 ]; then
+	build/test-qemu.sh | tee "$cache/qemu.log" || failed=1
+	grep -E '^[a-z0-9_]+: ' "$cache/qemu.log" >"$figures.delegate-qemu" || true
+fi
 go test -run '^$' -bench Chain -benchtime 20000x ./delegates |
 	awk '/^BenchmarkChain/ { for (i = 3; i < NF; i += 2) if ($(i + 1) == "chain-µs") print "chain_cost_us: " $i }' >"$figures.delegate-bench" || failed=1
 
 printf '\n== figures\n'
-cat "$figures.delegates" "$figures.delegate-faults" "$figures.delegate-peer" "$figures.delegate-bench" 2>/dev/null || true
+cat "$figures.delegates" "$figures.delegate-faults" "$figures.delegate-peer" "$figures.delegate-qemu" "$figures.delegate-bench" 2>/dev/null || true
 exit $failed

@@ -60,8 +60,8 @@ func TestPackedWeightsAreKept(t *testing.T) {
 		t.Fatalf("%v, %v", made, err)
 	}
 	open("weights_kept")
-	if now, err := os.Stat(path); err != nil || !now.ModTime().Equal(made.ModTime()) {
-		t.Errorf("written again: %v, %v", now, err)
+	if now, gone := os.Stat(path); gone != nil || !now.ModTime().Equal(made.ModTime()) {
+		t.Errorf("written again: %v, %v", now, gone)
 	}
 
 	// A bit that has changed on the medium, and a file that is not what its sum says it is.

@@ -138,3 +138,17 @@ func TestGPUThatCannotBe(t *testing.T) {
 		t.Error("a folder with a quote in its name was taken")
 	}
 }
+
+// TestLoadingTheGPULibrary is for build/test-qemu.sh: on a processor for which the library
+// was not made, this ends the process.
+func TestLoadingTheGPULibrary(t *testing.T) {
+	if os.Getenv("EDGE_AGENT_TEST_LOAD_GPU") == "" {
+		t.Skip("in build/test-qemu.sh only: on some processors it ends the process")
+	}
+	dir := filepath.Join(runtimes, runtime.GOARCH)
+	l, err := OpenGPU(filepath.Join(dir, "libLiteRt.so"), filepath.Join(dir, "gpu"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = l.Close()
+}
