@@ -1,7 +1,7 @@
 """Keras to TFLite: float, or full int8 with uint8 input and output, always with a fixed batch of one."""
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,17 +39,13 @@ def save(model: keras.Model, folder: Path) -> Saved:
     return Saved(folder, model.name, list(model.output) if isinstance(model.output, dict) else [])
 
 
-def _convert(
-    model: keras.Model | Saved,
-    configure: _Configure,
-    convert: Callable[[tf.lite.TFLiteConverter], bytes] = lambda converter: converter.convert(),
-) -> bytes:
+def _convert(model: keras.Model | Saved, configure: _Configure) -> bytes:
     if not isinstance(model, Saved):
         with tempfile.TemporaryDirectory() as folder:
-            return _convert(save(model, Path(folder)), configure, convert)
+            return _convert(save(model, Path(folder)), configure)
     converter = tf.lite.TFLiteConverter.from_saved_model(str(model.folder))
     configure(converter)
-    return _ordered(convert(converter), model.outputs)
+    return _ordered(converter.convert(), model.outputs)
 
 
 def _named(outputs: tf.Tensor | dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -77,13 +73,11 @@ def to_int8(
     calibration: Iterable[np.ndarray],
     ends: Literal["uint8", "int8"] = "uint8",
     wide: bool = False,
-    exact: Sequence[str] = (),
 ) -> bytes:
     """The model with int8 weights (one scale a channel) and activations, and integers at its ends.
 
     calibration gives real-valued [h, w, c] inputs, from which the ranges of the activations
-    are taken. For studies: wide keeps activations in 16 bits, and exact names operators that
-    compute in float, between an unpacking and a packing; both are slow, and float at the ends.
+    are taken. wide keeps activations in 16 bits, for studies: it is slow, and float at its ends.
     """
 
     def configure(converter: tf.lite.TFLiteConverter) -> None:
@@ -97,24 +91,4 @@ def to_int8(
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = converter.inference_output_type = tf.dtypes.as_dtype(ends)
 
-    if exact:
-        return _debugged(model, configure, exact)
     return _convert(model, configure)
-
-
-def _debugged(model: keras.Model | Saved, configure: _Configure, exact: Sequence[str]) -> bytes:
-    """By TensorFlow's quantization debugger, which alone can leave operators out."""
-
-    def configure_floats(converter: tf.lite.TFLiteConverter) -> None:
-        configure(converter)
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.inference_input_type = converter.inference_output_type = tf.float32
-
-    def convert(converter: tf.lite.TFLiteConverter) -> bytes:
-        options = tf.lite.experimental.QuantizationDebugOptions(denylisted_ops=list(exact))
-        data = converter.representative_dataset
-        return tf.lite.experimental.QuantizationDebugger(
-            converter=converter, debug_dataset=data, debug_options=options
-        ).get_nondebug_quantized_model()
-
-    return _convert(model, configure_floats, convert)
