@@ -175,7 +175,7 @@ func evaluate(ctx context.Context, o *evalOptions, out, errw io.Writer) error {
 		r.Runs = append(r.Runs, e.figures())
 		r.Form, r.Pictures, r.Notes = e.data.Form, len(e.data.Items), append(r.Notes, e.data.Notes...)
 	}
-	r.Notes = append(r.Notes, doubtful(done, o.perturb)...)
+	r.Notes = append(r.Notes, doubtful(done, r.Runs, o.perturb)...)
 	for _, e := range done[1:] {
 		if p, note := pairOf(done[0], e); p != nil {
 			r.Pairs = append(r.Pairs, *p)
@@ -216,8 +216,13 @@ func pairOf(a, b *evaluation) (*eval.Pair, string) {
 }
 
 // doubtful says what a person should know of the figures before they are believed.
-func doubtful(done []*evaluation, perturb bool) (notes []string) {
+func doubtful(done []*evaluation, runs []eval.Run, perturb bool) (notes []string) {
 	a := done[0]
+	for _, r := range runs {
+		if c := r.Classified; c != nil && c.Top1.High < 0.25 && c.Top1.Of > 10 {
+			notes = append(notes, fmt.Sprintf("%s is right on %.1f %% only: edge-agent model check tells whether it gets its pictures as it wants them", r.Name, 100*c.Top1.Share))
+		}
+	}
 	for _, b := range done[1:] {
 		if d := len(b.labels) - len(a.labels); a.data.Form == "prefix" && (d == 1 || d == -1) && a.offset == b.offset {
 			notes = append(notes, fmt.Sprintf("%s has %d classes and %s %d: if one of them has a background class before the others, numbers of pictures mean other classes to it: --truth-offset, --against-truth-offset",
