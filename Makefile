@@ -10,7 +10,7 @@ OPENCV ?= 406
 # For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
 
-.PHONY: test-answers help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards test-board test-zoo tensorflow test-tensorflow lint bench fresh-check arm64 amd64 deb release \
+.PHONY: test-answers help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards screenshots test-board test-zoo tensorflow test-tensorflow lint bench fresh-check arm64 amd64 deb release \
 	clip model references zoo zoo-verify tour completion env clean distclean go opencv setup-run setup-cross
 
 help: ## this list
@@ -40,6 +40,10 @@ test-cameras: go opencv ## the long tests of cameras: RTSP that dies and stalls,
 
 test-dashboards: build ## the page in headless Chromium, the dashboards against Prometheus
 	@source build/env.sh && build/test-dashboards.sh
+
+screenshots: build ## draw the documents' pictures of the page, by the tests that hold it against MQTT
+	@source build/env.sh && PICTURES=docs build/test-dashboards.sh pictures
+
 test-board: go ## the packages installed and removed in minimal Debians, arm64 emulated (needs root; long)
 	@build/test-board.sh
 

@@ -27,7 +27,7 @@ if [ "$(this_arch)" = amd64 ]; then
 fi
 release=("${cross[@]}" apt-utils gpg gpg-agent)
 board=("${release[@]}" mmdebstrap lintian dpkg-dev)
-dashboards=("${run[@]}" mosquitto python3-venv chromium prometheus procps)
+dashboards=("${run[@]}" mosquitto python3-venv chromium prometheus procps curl)
 command -v node >/dev/null || dashboards+=(nodejs)
 command -v npm >/dev/null || dashboards+=(npm)
 

@@ -1,12 +1,18 @@
 #!/usr/bin/env bash
-# The page in headless Chromium, driven by Playwright, and the ready-made rules and dashboards in the programs that they
-# are for. Installs what it needs (chromium, nodejs and prometheus by apt, the rest by npm and pip, pinned). The figures
-# last; PICTURES=docs draws the documents' pictures.
+# The page in headless Chromium, driven by Playwright, what lookers cost, requests made by schemathesis, Prometheus' own
+# opinion of the metrics; and the ready-made rules and dashboards in the programs that they are for. Installs what it
+# needs (chromium, nodejs and prometheus by apt, the rest by npm and pip, pinned). The figures last.
+#
+#   build/test-dashboards.sh [STEP...]     only these; default: all but pictures, which draws the documents' own
 
 . "$(dirname "$0")/lib.sh"
 
 cd "$root"
+export PATH=$PATH:/usr/sbin # Debian keeps mosquitto there, out of an ordinary user's path
 build/setup.sh dashboards
+figures=$cache/figures.dashboards
+venv=$cache/venv-dashboards
+rm -f "$figures"
 modules=$cache/npm-dashboards
 if ! cmp -s build/dashboards/package-lock.json "$modules/.lock"; then # laid down last: a broken one is made anew
 	rm -rf "$modules"
@@ -20,16 +26,98 @@ fi
 log=$cache/dashboards.log
 : >"$log"
 failed=()
-# step NAME COMMAND...: runs it under a headline, and notes a failure.
+wanted=" $* "
+# step NAME COMMAND...: runs it under a headline, if it is wanted, and notes a failure.
 step() {
 	local name=$1
 	shift
+	[ "$wanted" = "  " ] || [[ $wanted == *" $name "* ]] || return 0
 	printf '\n== %s\n' "$name"
 	"$@" 2>&1 | tee -a "$log" || failed+=("$name")
 }
 
 export ROOT=$root MODULES=$modules
-tests() { node --test --test-reporter=spec "$@"; }
+tests() { node --test --test-concurrency=1 --test-reporter=spec "$@"; }
+
+# pictures: those of the documents, by the tests that say that what they show is true.
+pictures() { PICTURES=${PICTURES:-docs} tests --test-name-pattern='the picture moves' build/dashboards/page.test.mjs; }
+
+# lookers: what one page costs, and what fifty do to the frames.
+lookers() {
+	go build -o "$cache/bin/testlog" ./build/testlog
+	EDGE_AGENT_TEST_LONG=1 go test -json -count=1 -timeout 15m -run 'OnePageCosts|FiftyPages' ./cmd/agent | "$cache/bin/testlog" -figures "$figures"
+}
+
+# with_agent COMMAND...: runs it while an agent with a login does, whose page is at $page.
+with_agent() {
+	local dir agent code=0
+	dir=$(mktemp -d)
+	echo "correct horse" | bin/edge-agent passwd "$dir/hash" >/dev/null
+	cat >"$dir/config.yaml" <<-YAML
+		version: 1
+		agent: {id: page, data_dir: $dir/data}
+		mqtt: {broker: embedded, embedded: {listen: "127.0.0.1:0", websocket: ""}}
+		models: {objects: {manifest: $root/models/efficientnet_lite0/manifest.yaml, threads: 1}}
+		cameras: {front: {source: $root/models/demo/demo.mp4, models: [objects], fps: 10}}
+		commands: {allow: [fps, threshold, delegate, log_level]}
+		web: {listen: "127.0.0.1:0", username: admin, password_file: hash, pprof: true}
+	YAML
+	bin/edge-agent run -c "$dir/config.yaml" --print >"$dir/said" 2>"$dir/log" &
+	agent=$!
+	for _ in $(seq 300); do
+		page=$(sed -n 's/^Page: //p' "$dir/said")
+		[ -z "$page" ] || break
+		kill -0 $agent || break
+		sleep 0.1
+	done
+	if [ -n "$page" ]; then "$@" || code=$?; else
+		cat "$dir/log"
+		code=1
+	fi
+	kill $agent
+	wait $agent || code=$?
+	rm -rf "$dir"
+	return $code
+}
+
+# requests: what schemathesis makes of openapi.yaml, right and wrong, with and without a login. The stream of events has
+# no end, which it cannot wait for; commands meet the limit of two a second, and FuzzCommand reads them by millions.
+requests() {
+	local lock=build/dashboards/requirements.txt
+	if ! cmp -s $lock "$venv/.lock"; then
+		rm -rf "$venv"
+		python3 -m venv "$venv" || die "no virtual environment could be made: apt-get install python3-venv"
+		retry "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: -r $lock ||
+			die "the packages of $lock could not be installed: check the network and try again"
+		cp $lock "$venv/.lock"
+	fi
+	with_agent make_requests
+}
+
+# It leaves notes of its own where it runs.
+make_requests() {
+	local code=0 out=$cache/requests.log total
+	: >"$out"
+	for auth in "--auth=admin:correct horse" "--header=X-Nobody: yes"; do
+		(cd "$cache" && "$venv/bin/schemathesis" run "$root/docs/openapi.yaml" --url "$page" --exclude-path /api/events "$auth" --phases coverage,fuzzing \
+			--checks not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance \
+			--max-examples "${EXAMPLES:-50}" --continue-on-failure --warnings off --no-color) 2>&1 | tee -a "$out" || code=1
+	done
+	total=$(sed -n 's/^ *\([0-9]*\) generated.*/\1/p' "$out" | awk '{s += $1} END {print s + 0}')
+	echo "page_requests_made: $total" >>"$figures"
+	echo "page_requests_with_a_fault: $(grep -c '^ *- Test Case ID' "$out" || true)" >>"$figures"
+	return $code
+}
+
+# metrics: promtool's opinion of /metrics, which needs no login.
+metrics() { with_agent check_metrics; }
+
+check_metrics() {
+	curl -sf "${page}metrics" >"$cache/metrics.txt" || return 1
+	promtool check metrics <"$cache/metrics.txt" || return 1
+	echo "metrics_families: $(grep -c '^# TYPE' "$cache/metrics.txt")" >>"$figures"
+	echo "metrics_promtool_complaints: 0" >>"$figures"
+}
 
 # A live Home Assistant, in a folder of its own; laid down last: a broken one is made anew.
 home_assistant() {
@@ -86,11 +174,16 @@ rules() {
 }
 
 step page page
+[ "$wanted" != " pictures " ] || step pictures pictures
+step lookers lookers
+step requests requests
+step metrics metrics
 step rules rules
 step prometheus scraped
 step node-red tests build/dashboards/nodered.test.mjs
 step home-assistant home_assistant
 
 printf '\n== figures\n'
-grep -oE 'figure: [a-z0-9_]+: .*' "$log" | cut -d' ' -f2-
+{ grep -oE 'figure: [a-z0-9_]+: .*' "$log" || true; } | cut -d' ' -f2-
+cat "$figures" 2>/dev/null || true
 [ ${#failed[@]} -eq 0 ] || die "'make test-dashboards' failed at: ${failed[*]}"

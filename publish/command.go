@@ -50,6 +50,22 @@ func (t Target) String() string {
 	return ""
 }
 
+// TargetOf is the target of a …/set topic, given without what stands before it in
+// every topic of the agent: "set", "camera/front/set"; ok: it is one.
+func TargetOf(topic string) (t Target, ok bool) {
+	switch parts := strings.Split(topic, "/"); {
+	case topic == "set":
+		return Target{}, true
+	case len(parts) == 3 && parts[0] == "camera" && parts[2] == "set":
+		return Target{TargetCamera, parts[1]}, true
+	case len(parts) == 3 && parts[0] == "model" && parts[2] == "set":
+		return Target{TargetModel, parts[1]}, true
+	case len(parts) == 4 && parts[0] == "model" && parts[2] == "delegate" && parts[3] == "set":
+		return Target{TargetDelegates, parts[1]}, true
+	}
+	return t, false
+}
+
 // Command is a command that could be read. A nil or empty field was not set.
 type Command struct {
 	Target   Target

@@ -141,17 +141,7 @@ func (c *commander) target(topic string) (t Target, ok bool) {
 	if !ok {
 		return t, false
 	}
-	switch parts := strings.Split(rest, "/"); {
-	case rest == "set":
-		return Target{}, true
-	case len(parts) == 3 && parts[0] == "camera" && parts[2] == "set":
-		return Target{TargetCamera, parts[1]}, true
-	case len(parts) == 3 && parts[0] == "model" && parts[2] == "set":
-		return Target{TargetModel, parts[1]}, true
-	case len(parts) == 4 && parts[0] == "model" && parts[2] == "delegate" && parts[3] == "set":
-		return Target{TargetDelegates, parts[1]}, true
-	}
-	return t, false
+	return TargetOf(rest)
 }
 
 func (c *commander) stats() CommandStats {

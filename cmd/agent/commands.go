@@ -1,12 +1,14 @@
 package main
 
-// What the commands of …/set do. Package publish has read them strictly; here stands
+// What the commands of …/set and of the page do. Package publish has read them strictly; here stands
 // who may do what, and what it does to the parts. What is set holds until the next
 // start or reload: the config stays what it is.
 
 import (
+	"errors"
 	"fmt"
 	"math"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -42,8 +44,25 @@ func (o *outcomes) of(target publish.Target) *publish.Outcome {
 	return o.last[target.String()]
 }
 
-// command does what a command asks for and lets the state tell what became of it.
-func (a *agent) command(c publish.Command, err error) {
+// refusal is why a command is not done, with the code that HTTP has for it.
+type refusal struct {
+	code int
+	text string
+}
+
+func (r *refusal) Error() string { return r.text }
+
+// refusedf makes a refusal.
+func refusedf(code int, format string, args ...any) error {
+	return &refusal{code, fmt.Sprintf(format, args...)}
+}
+
+// command does what a command that came over MQTT asks for.
+func (a *agent) command(c publish.Command, err error) { _, _ = a.do(c, "MQTT", err) }
+
+// do does what a command asks for and lets the state tell what became of it. by is
+// who sent it; with an error it could not be read.
+func (a *agent) do(c publish.Command, by string, err error) (publish.Outcome, error) {
 	if err == nil {
 		err = a.obey(c)
 	}
@@ -54,9 +73,9 @@ func (a *agent) command(c publish.Command, err error) {
 	}
 	if err != nil {
 		out.Error = err.Error()
-		a.log.Warn("command not done", "for", where, "settings", c.Settings, "id", c.ID, "why", err)
+		a.log.Warn("command not done", "for", where, "settings", c.Settings, "id", c.ID, "by", by, "why", err)
 	} else {
-		a.log.Info("command done", "for", where, "settings", c.Settings, "id", c.ID)
+		a.log.Info("command done", "for", where, "settings", c.Settings, "id", c.ID, "by", by)
 		e := pipeline.Event{Kind: eventCommand, Text: fmt.Sprintf("%s: %s was set by a command", where, strings.Join(c.Settings, ", "))}
 		switch c.Target.Kind {
 		case publish.TargetCamera:
@@ -66,14 +85,17 @@ func (a *agent) command(c publish.Command, err error) {
 		}
 		a.event(e)
 	}
-	a.outcomes.set(c.Target.String(), out)
+	if r := (*refusal)(nil); !errors.As(err, &r) || r.code != http.StatusNotFound { // names that are none must not pile up
+		a.outcomes.set(c.Target.String(), out)
+	}
 	a.kick()
+	return out, err
 }
 
 // obey does a command, or nothing of it.
 func (a *agent) obey(c publish.Command) error {
 	if !a.opened() {
-		return fmt.Errorf("the agent is still starting")
+		return refusedf(http.StatusServiceUnavailable, "the agent is still starting")
 	}
 	for _, s := range c.Settings {
 		word := publish.Allow(s)
@@ -81,9 +103,9 @@ func (a *agent) obey(c publish.Command) error {
 			continue
 		}
 		if a.cfg.Commands.ReadOnly {
-			return fmt.Errorf("%s: this agent takes no commands (commands.read_only)", s)
+			return refusedf(http.StatusForbidden, "%s: this agent takes no commands (commands.read_only)", s)
 		}
-		return fmt.Errorf("%s: the config does not allow it (add %s to commands.allow)", s, word)
+		return refusedf(http.StatusForbidden, "%s: the config does not allow it (add %s to commands.allow)", s, word)
 	}
 	switch c.Target.Kind {
 	case publish.TargetCamera:
@@ -112,7 +134,7 @@ func (a *agent) obey(c publish.Command) error {
 func (a *agent) setCamera(c publish.Command) error {
 	i := slices.IndexFunc(a.cameras, func(x *camera) bool { return x.id == c.Target.Name })
 	if i < 0 {
-		return fmt.Errorf("there is no camera %s; there are %s", c.Target.Name, strings.Join(a.cfg.CameraIDs(), ", "))
+		return refusedf(http.StatusNotFound, "there is no camera %s; there are %s", c.Target.Name, strings.Join(a.cfg.CameraIDs(), ", "))
 	}
 	cam := a.cameras[i]
 	conf := a.cfg.Cameras[cam.id]
@@ -153,7 +175,7 @@ func (a *agent) setModel(c publish.Command) error {
 func (a *agent) modelNamed(id string) (*model, error) {
 	i := slices.IndexFunc(a.models, func(m *model) bool { return m.id == id })
 	if i < 0 {
-		return nil, fmt.Errorf("there is no model %s; there are %s", id, strings.Join(a.cfg.ModelIDs(), ", "))
+		return nil, refusedf(http.StatusNotFound, "there is no model %s; there are %s", id, strings.Join(a.cfg.ModelIDs(), ", "))
 	}
 	return a.models[i], nil
 }

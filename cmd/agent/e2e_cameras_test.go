@@ -85,18 +85,18 @@ func TestRegionsAndSnapshots(t *testing.T) {
 	r.leavesNothing()
 }
 
-// needLong skips what is for make test-cameras.
-func needLong(t *testing.T) {
+// needLong skips a test that make test has no time for; why names who has.
+func needLong(t *testing.T, why string) {
 	t.Helper()
 	if os.Getenv("EDGE_AGENT_TEST_LONG") == "" {
-		t.Skip("takes half a minute and all cores: make test-cameras")
+		t.Skip(why)
 	}
 }
 
 // TestSixteenCameras shares one model between sixteen test patterns of different
 // rates: each gets a sixteenth.
 func TestSixteenCameras(t *testing.T) {
-	needLong(t)
+	needLong(t, "takes half a minute and all cores: make test-cameras")
 	m := startMosquitto(t)
 	config := "models: {objects: {manifest: MANIFEST, threads: 1}}\ncameras:\n"
 	for i := range 16 {
@@ -138,7 +138,7 @@ func TestSixteenCameras(t *testing.T) {
 
 // TestEightRates has eight files hold eight rates.
 func TestEightRates(t *testing.T) {
-	needLong(t)
+	needLong(t, "takes half a minute and all cores: make test-cameras")
 	m := startMosquitto(t)
 	rates := []float64{0.5, 1, 2, 3, 4, 5, 7.5, 10}
 	config := "models: {objects: {manifest: MANIFEST, threads: 1}}\ncameras:\n"

@@ -23,10 +23,13 @@ type pageState struct {
 }
 
 func TestPageIsTold(t *testing.T) {
-	r := newRoad(t, "embedded", realtime)
+	r := newRoad(t, "embedded", realtime+"pixels: none\n")
 	r.layClip()
 	r.start()
 	page := r.page()
+	if code, why := get(t, page+"/api/snapshot/clip"); code != http.StatusForbidden || !strings.Contains(why, "pixels: none") {
+		t.Errorf("a picture in spite of pixels: none: %d %s", code, why)
+	}
 	schemas, err := loadSchemas()
 	if err != nil {
 		t.Fatal(err)

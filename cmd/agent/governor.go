@@ -93,7 +93,10 @@ func (g *governor) next(h heat, now time.Time) string {
 }
 
 // factor is what is left of the rate.
-func (g *governor) factor() float64 { return math.Pow(governStep, float64(g.level)) }
+func (g *governor) factor() float64 { return governedRate(g.level) }
+
+// governedRate is what is left of the rate at a level.
+func governedRate(level int) float64 { return math.Pow(governStep, float64(level)) }
 
 // govern watches the machine until ctx is done.
 func (a *agent) govern(ctx context.Context, root board.Root) {
@@ -119,6 +122,7 @@ func (a *agent) govern(ctx context.Context, root board.Root) {
 				text = "" // for the state
 			}
 			a.throttled.Store(&text)
+			a.governed.Store(int32(g.level))
 			a.log.Warn("thermal governor", "limit_c", g.limit, "level", g.level, "factor", g.factor())
 			a.event(pipeline.Event{Time: now, Kind: kindThrottled, Text: g.told(text)})
 		}

@@ -18,6 +18,7 @@ import (
 const (
 	trendSeconds = 180
 	pastEvents   = 100
+	pastStory    = 50
 	pastLabels   = 50
 	resultPeriod = 200 * time.Millisecond
 )
@@ -30,7 +31,9 @@ type pageBoard struct {
 	mu     sync.Mutex
 	lines  []*lineBoard
 	events []pipeline.Event
+	story  []pipeline.Event // of the delegates alone: falls and returns
 	labels []labelChange
+	sights sights // what was seen in which picture, while somebody looks at them
 }
 
 // labelChange is a new label of a line.
@@ -77,6 +80,7 @@ func (b *pageBoard) result(r *pipeline.Result) {
 	l.Label, l.Score, l.Delegate = label, score, r.Delegate
 	l.Age = milliseconds(r.FrameAge)
 	l.add(now.Unix(), r.Latency)
+	b.sights.note(r, label, score)
 	show := b.live.Watched() && (changed || now.Sub(l.shown) >= resultPeriod)
 	if show {
 		l.shown = now
@@ -146,6 +150,9 @@ func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 
 func (b *pageBoard) event(e pipeline.Event) {
 	b.mu.Lock()
 	b.events = keep(b.events, e, pastEvents)
+	if e.Delegate != "" {
+		b.story = keep(b.story, e, pastStory)
+	}
 	b.mu.Unlock()
 	b.send("event", e)
 }
@@ -175,7 +182,8 @@ func (b *pageBoard) history() ([]byte, error) {
 		trends = append(trends, trend{l.Camera, l.Model, l.Region, append([]second{}, l.past...)})
 	}
 	return json.Marshal(map[string]any{
-		"events": append([]pipeline.Event{}, b.events...), "labels": append([]labelChange{}, b.labels...), "trends": trends,
+		"events": append([]pipeline.Event{}, b.events...), "story": append([]pipeline.Event{}, b.story...),
+		"labels": append([]labelChange{}, b.labels...), "trends": trends,
 	})
 }
 
@@ -201,6 +209,7 @@ type liveState struct {
 	Lines     []lineBoard   `json:"lines"`
 	Missing   []web.Missing `json:"missing"`
 	MQTT      liveMQTT      `json:"mqtt"`
+	Pixels    string        `json:"pixels"` // where pictures may go, as the config says
 }
 
 // liveMQTT is the connection to the broker.
@@ -226,7 +235,7 @@ func (a *agent) liveSource() func() ([]byte, error) {
 	return func() ([]byte, error) {
 		s := liveState{
 			Schema: "edge.live/1", Cameras: []any{}, Models: []any{}, Delegates: []any{}, Lines: a.board.linesNow(),
-			Missing: append([]web.Missing{}, a.Missing()...),
+			Missing: append([]web.Missing{}, a.Missing()...), Pixels: a.cfg.Pixels,
 		}
 		if !a.opened() {
 			return json.Marshal(s)

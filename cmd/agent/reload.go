@@ -20,6 +20,7 @@ import (
 
 	"edgeagent/internal/config"
 	"edgeagent/internal/pipeline"
+	"edgeagent/internal/web"
 )
 
 // program is the running process: it goes from one config to the next, and each of
@@ -27,6 +28,7 @@ import (
 type program struct {
 	load    func() (*config.Config, error) // reads the config again
 	out     io.Writer                      // for results; nil: none
+	logins  *web.Sessions                  // on the page; a reload throws nobody out
 	current atomic.Pointer[agent]
 }
 
@@ -85,6 +87,7 @@ func (d *program) live(ctx context.Context, p *plan, hangups <-chan os.Signal) (
 	life, end := context.WithCancel(ctx)
 	defer end()
 	a := newAgent(p, d.out)
+	a.logins = d.logins
 	d.current.Store(a)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -159,7 +162,7 @@ func (d *program) reread(a *agent, old *plan) *plan {
 }
 
 // checkParts looks at what a config names without opening cameras or workers: the
-// models' files and labels, and the broker's password and certificates.
+// models' files and labels, and the passwords and certificates of broker and page.
 func checkParts(cfg *config.Config) error {
 	var errs []error
 	for _, id := range cfg.ModelIDs() {
@@ -170,6 +173,9 @@ func checkParts(cfg *config.Config) error {
 	if _, err := brokerLogin(cfg); err != nil {
 		errs = append(errs, err)
 	}
+	if _, err := webConfig(cfg); err != nil {
+		errs = append(errs, err)
+	}
 	return errors.Join(errs...)
 }
 
@@ -177,7 +183,9 @@ func checkParts(cfg *config.Config) error {
 // to systemd.
 func (a *agent) refuse(err error) {
 	text := "reload refused: " + err.Error()
-	if ps, ok := errors.AsType[config.Problems](err); ok {
+	ps, ok := errors.AsType[config.Problems](err)
+	a.wrong.Store(readWrong(a.cfg.File(), ps))
+	if ok {
 		for _, p := range ps {
 			a.log.Warn("config problem", "problem", p.String())
 		}

@@ -32,6 +32,7 @@ type model struct {
 	latency   *stages
 	all       *stages // of all models
 	least     floor   // that a command has set
+	golden    bool    // the input that it answered at the start was the manifest's
 }
 
 // workshop is what models and cameras are opened with; the agent and classify
@@ -186,7 +187,7 @@ func (a *agent) openModel(ctx context.Context, w *workshop, id string) error {
 		return fileCode(err)
 	}
 	chain.Arm(delegates.Judge{Inputs: inputs, Compare: m.Compare, Sound: m.Sound})
-	lm := &model{id: id, spec: s, chain: chain, model: m, sinks: sinks{}, latency: newStages(), all: a.latency}
+	lm := &model{id: id, spec: s, chain: chain, model: m, sinks: sinks{}, latency: newStages(), all: a.latency, golden: s.Golden != nil}
 	lm.scheduler = &infer.Scheduler{Model: m, Engine: chain, Sink: lm, Log: a.log, Synced: a.clock.Synced}
 	a.models = append(a.models, lm)
 	a.log.Info("model ready", "model", id, "file", filepath.Base(s.File), "input", m.Inputs[0].String(), "output", m.Outputs[0].String(),

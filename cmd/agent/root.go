@@ -53,6 +53,7 @@ this machine, and publishes the answers, with the latency of every frame, over M
 		newInit(),
 		newDoctor(),
 		newDelegates(),
+		newPasswd(),
 		newVersion(),
 		newInfer(),
 	)
@@ -173,10 +174,13 @@ func loadConfig(cmd *cobra.Command) (*config.Config, error) {
 // all of them write to the same place.
 var logLevel = new(slog.LevelVar)
 
+// logTail keeps the newest lines of that log for the page.
+var logTail = logging.NewTail(300, logLevel)
+
 // newLogger makes the logger that the config asks for, on standard error.
 func newLogger(c config.Log) (*slog.Logger, error) {
 	if err := logLevel.UnmarshalText([]byte(c.Level)); err != nil {
 		return nil, err // not with a config that was checked
 	}
-	return logging.NewAt(os.Stderr, logLevel, c.Format)
+	return logging.NewAt(os.Stderr, logLevel, c.Format, logTail)
 }

@@ -81,7 +81,7 @@ wrong one is told and the old one goes on. The codes:
 			if o.print || isatty.IsTerminal(os.Stdout.Fd()) {
 				out = cmd.OutOrStdout()
 			}
-			d := &program{load: func() (*config.Config, error) { return loadConfig(cmd) }, out: out}
+			d := &program{load: func() (*config.Config, error) { return loadConfig(cmd) }, out: out, logins: web.NewSessions()}
 			return d.run(ctx, &plan{cfg: cfg, options: o, log: log})
 		},
 	}
@@ -112,6 +112,9 @@ type agent struct {
 	refused atomic.Pointer[string] // why the last reload was not taken
 
 	throttled atomic.Pointer[string] // why models are asked less often; "" or nil: they are not
+	governed  atomic.Int32           // by how many steps
+
+	wrong atomic.Pointer[wrongConfig] // the config that was refused last
 
 	restarts chan struct{} // a command asks for a restart of all parts
 	outcomes outcomes      // of commands
@@ -123,6 +126,8 @@ type agent struct {
 	models  []*model
 	cameras []*camera
 	web     *web.Server // nil without a page
+	logins  *web.Sessions
+	reports modelReports // of the models, for the page
 
 	closers []func(context.Context)
 }
@@ -265,8 +270,16 @@ func (a *agent) openWeb(context.Context) error {
 	if a.cfg.Web.Listen == "" {
 		return nil
 	}
-	s, err := web.Open(web.Config{Listen: a.cfg.Web.Listen, AnyPort: a.options.anyPort},
-		web.Parts{Metrics: a.metrics.Handler(a.log), Ready: a, Live: a.board.live}, a.log)
+	c, err := webConfig(a.cfg)
+	if err != nil {
+		return err
+	}
+	c.AnyPort, c.Sessions = a.options.anyPort, a.logins
+	parts := web.Parts{Metrics: a.metrics.Handler(a.log), Ready: a, Live: a.board.live, Pictures: a, Details: a}
+	if a.cfg.Commands.On() {
+		parts.Command, parts.Allowed = a.pageCommand, a.cfg.Commands.Allow
+	}
+	s, err := web.Open(c, parts, a.log)
 	if err != nil {
 		return exit.With(exit.OS, err)
 	}

@@ -301,7 +301,9 @@ func (a *agent) sources() metrics.Sources {
 		Cameras: func() (all []metrics.Camera) {
 			for _, c := range a.openCams() {
 				i := c.cam.Info()
-				all = append(all, metrics.Camera{Name: c.id, Up: i.Status == pipeline.CameraOnline, Reconnects: i.Reconnects, Decoding: i.Decoding})
+				all = append(all, metrics.Camera{
+					Name: c.id, Status: string(i.Status), Up: i.Status == pipeline.CameraOnline, Reconnects: i.Reconnects, Decoding: i.Decoding,
+				})
 			}
 			return all
 		},
@@ -318,7 +320,20 @@ func (a *agent) sources() metrics.Sources {
 		},
 		Workers: a.workers,
 		MQTT:    a.mqttAccount,
+		Agent:   a.agentAccount,
 	}
+}
+
+func (a *agent) agentAccount() metrics.Agent {
+	root := board.Root("/")
+	m := metrics.Agent{
+		Degraded: true, ConfigGood: a.options.safe == nil && a.refused.Load() == nil, ClockSynced: a.clock.Synced(),
+		Rate: governedRate(int(a.governed.Load())), Throttled: root.Throttling().Throttled, Temperatures: root.Temperatures(), Viewers: a.board.live.Viewers(),
+	}
+	if a.opened() {
+		m.Degraded = a.states(newRates()).agent.Degraded
+	}
+	return m
 }
 
 func (a *agent) workers() (all []metrics.Worker) {
@@ -343,7 +358,7 @@ func (a *agent) mqttAccount() metrics.MQTT {
 	}
 	st := a.client.Stats()
 	m := metrics.MQTT{
-		Connected: st.Connected, Messages: st.Messages, Bytes: st.Bytes, Reconnects: st.Reconnects,
+		Connected: st.Connected, Messages: st.Messages, Bytes: st.Bytes, Oldest: st.Oldest, Reconnects: st.Reconnects,
 		DiskWritten: st.Disk.Written, Accept: timing(st.Disk.Accept),
 		Encode: timing(st.Encode), Handover: timing(st.HandOver), Puback: timing(st.Puback),
 	}

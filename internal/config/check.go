@@ -35,7 +35,8 @@ func (c *Config) check(p *collector) {
 		p.key("agent.data_dir", "is empty; it is a folder that edge-agent may write to")
 	}
 	c.MQTT.check(p)
-	c.Commands.check(p, c.MQTT.Broker == "embedded")
+	c.Commands.check(p, c.MQTT.Broker == "embedded", c.Web.LoggedIn())
+	c.Web.check(p)
 	c.checkListen(p)
 	if len(c.Models) == 0 {
 		p.key("models", "there is no model; name at least one")

@@ -1,6 +1,6 @@
 package config
 
-// Who may ask what of the running agent, over MQTT.
+// Who may ask what of the running agent, over MQTT or on its page.
 
 import (
 	"fmt"
@@ -27,7 +27,8 @@ func (c Commands) Allows(word string) bool { return !c.ReadOnly && slices.Contai
 // On says whether any command is done at all.
 func (c Commands) On() bool { return !c.ReadOnly && len(c.Allow) > 0 }
 
-func (c Commands) check(p *collector, embedded bool) {
+// check tells what is wrong; page says whether commands may come from the page.
+func (c Commands) check(p *collector, embedded, page bool) {
 	for i, w := range c.Allow {
 		if !slices.Contains(commandWords, w) {
 			p.key(fmt.Sprintf("commands.allow[%d]", i), "%s is none of %s%s", shown(w), strings.Join(commandWords, ", "), didYouMean(w, commandWords))
@@ -38,8 +39,8 @@ func (c Commands) check(p *collector, embedded bool) {
 		p.key("commands", "username and password_file belong together; one of them is missing")
 	case !embedded && c.Username != "":
 		p.key("commands.username", "is for the embedded broker; yours has access rules of its own")
-	case embedded && c.On() && c.Username == "":
-		p.key("commands.allow", "nobody may write to the embedded broker: add username and password_file under commands")
+	case embedded && c.On() && c.Username == "" && !page:
+		p.key("commands.allow", "nobody may write to the embedded broker: add username and password_file under commands, or under web for the page")
 	case c.Username == agentsOwnName:
 		p.key("commands.username", "%s is the agent's own name at its broker; take another", agentsOwnName)
 	}

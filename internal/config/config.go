@@ -234,6 +234,19 @@ func (r Runtime) WorkerLimit() uint64 {
 // Web is the page, /metrics, /healthz and /readyz.
 type Web struct {
 	Listen string `yaml:"listen"` // host:port; empty: none
+	// Username and PasswordFile are of who may log in; the file holds a hash, as
+	// "edge-agent passwd" writes it.
+	Username     string `yaml:"username"`
+	PasswordFile Path   `yaml:"password_file"`
+	TLS          WebTLS `yaml:"tls"`
+	Pprof        bool   `yaml:"pprof"` // profiles of the daemon, on this machine only
+}
+
+// WebTLS makes the page's protocol https.
+type WebTLS struct {
+	Cert     Path `yaml:"cert"` // PEM, with the chain
+	Key      Path `yaml:"key"`
+	ClientCA Path `yaml:"client_ca"` // PEM; who has no certificate of it is not let in
 }
 
 // Log is what is told and how.

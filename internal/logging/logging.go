@@ -32,11 +32,12 @@ func New(f *os.File, level, format string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("log level %q is none of debug, info, warn and error", level)
 	}
-	return NewAt(f, l, format)
+	return NewAt(f, l, format, nil)
 }
 
-// NewAt is New with a level that may be changed later.
-func NewAt(f *os.File, l *slog.LevelVar, format string) (*slog.Logger, error) {
+// NewAt is New with a level that may be changed later, and with a tail (or nil) that
+// keeps the newest of the lines that are written.
+func NewAt(f *os.File, l *slog.LevelVar, format string, tail *Tail) (*slog.Logger, error) {
 	terminal := isatty.IsTerminal(f.Fd())
 	if format == Auto {
 		format = choose(f, terminal, os.Getenv("JOURNAL_STREAM"))
@@ -51,6 +52,9 @@ func NewAt(f *os.File, l *slog.LevelVar, format string) (*slog.Logger, error) {
 		h = newJournal(f, l)
 	default:
 		return nil, fmt.Errorf("log format %q is none of auto, text, json and journal", format)
+	}
+	if tail != nil {
+		h = slog.NewMultiHandler(h, tail)
 	}
 	return slog.New(Limit(h)), nil
 }

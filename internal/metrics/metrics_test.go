@@ -50,7 +50,7 @@ func full() *Metrics {
 			}}}
 		},
 		Cameras: func() []Camera {
-			return []Camera{{Name: "front", Up: true, Reconnects: 1}, {Name: "yard"}}
+			return []Camera{{Name: "front", Status: "online", Up: true, Reconnects: 1}, {Name: "yard", Status: "offline"}}
 		},
 		Delegates: func() []Delegate {
 			return []Delegate{
@@ -61,10 +61,13 @@ func full() *Metrics {
 		Workers: func() []Worker {
 			return []Worker{{Kind: "infer", Name: "objects/cpu", Resident: 30 << 20, Restarts: map[string]uint64{"died": 2}}}
 		},
+		Agent: func() Agent {
+			return Agent{Degraded: true, ConfigGood: true, Rate: 0.75, Throttled: true, Temperatures: map[string]float64{"cpu-thermal": 61.5}, Viewers: 2}
+		},
 		MQTT: func() MQTT {
 			timing := Timing{Sum: 5 * time.Millisecond, Bounds: []time.Duration{time.Millisecond, 2 * time.Millisecond}, Buckets: []uint64{1, 1, 2}}
 			return MQTT{
-				Connected: true, Messages: 3, Bytes: 1200, Reconnects: 1, DiskWritten: 4096,
+				Connected: true, Messages: 3, Bytes: 1200, Oldest: 1500 * time.Millisecond, Reconnects: 1, DiskWritten: 4096,
 				Classes: []Class{{Name: "results", Accepted: 18, Published: 11, Acked: 10, Dropped: map[string]uint64{"full": 5}}},
 				Encode:  timing, Handover: timing, Puback: timing,
 			}
@@ -75,6 +78,34 @@ func full() *Metrics {
 
 func TestEveryPulledAndPushedValue(t *testing.T) {
 	want := `
+# HELP edge_agent_camera_status 1 for the status that the camera has: online, stalled, offline or disabled.
+# TYPE edge_agent_camera_status gauge
+edge_agent_camera_status{camera="front",status="online"} 1
+edge_agent_camera_status{camera="yard",status="offline"} 1
+# HELP edge_agent_clock_synced 1 while the machine's clock is synchronised.
+# TYPE edge_agent_clock_synced gauge
+edge_agent_clock_synced 0
+# HELP edge_agent_config_in_use 1 while the config that was read last is in use; 0 after a refused reload and in safe mode.
+# TYPE edge_agent_config_in_use gauge
+edge_agent_config_in_use 1
+# HELP edge_agent_degraded 1 while something in the agent is not well; its state says what.
+# TYPE edge_agent_degraded gauge
+edge_agent_degraded 1
+# HELP edge_agent_mqtt_queue_oldest_seconds Time that the oldest message in the queue has waited.
+# TYPE edge_agent_mqtt_queue_oldest_seconds gauge
+edge_agent_mqtt_queue_oldest_seconds 1.5
+# HELP edge_agent_page_viewers Pages that are open.
+# TYPE edge_agent_page_viewers gauge
+edge_agent_page_viewers 2
+# HELP edge_agent_soc_temperature_celsius Temperature of a thermal zone.
+# TYPE edge_agent_soc_temperature_celsius gauge
+edge_agent_soc_temperature_celsius{zone="cpu-thermal"} 61.5
+# HELP edge_agent_soc_throttled 1 while the firmware holds the processor back, for heat or a weak supply.
+# TYPE edge_agent_soc_throttled gauge
+edge_agent_soc_throttled 1
+# HELP edge_agent_thermal_rate_ratio Part of the models' rate that the thermal governor leaves; 1 is all of it.
+# TYPE edge_agent_thermal_rate_ratio gauge
+edge_agent_thermal_rate_ratio 0.75
 # HELP edge_agent_camera_up 1 while frames come from the camera.
 # TYPE edge_agent_camera_up gauge
 edge_agent_camera_up{camera="front"} 1

@@ -21,6 +21,18 @@ type Sources struct {
 	Delegates func() []Delegate
 	Workers   func() []Worker
 	MQTT      func() MQTT
+	Agent     func() Agent
+}
+
+// Agent is the reading of the agent as a whole.
+type Agent struct {
+	Degraded     bool               // something in it is not well
+	ConfigGood   bool               // the config that was read last is in use
+	ClockSynced  bool               // the machine's clock
+	Rate         float64            // of the models' rate that the thermal governor leaves, 0 to 1
+	Throttled    bool               // the firmware holds the processor back
+	Temperatures map[string]float64 // degrees Celsius by zone
+	Viewers      int                // pages that are open
 }
 
 // Frames is the account of one (camera, model, region).
@@ -33,6 +45,7 @@ type Frames struct {
 // Camera is the reading of one camera.
 type Camera struct {
 	Name       string
+	Status     string        // "online", "stalled", "offline", "disabled"
 	Up         bool          // frames come
 	Reconnects uint64        // so far
 	Decoding   time.Duration // processor time, so far
@@ -62,9 +75,10 @@ type Worker struct {
 // MQTT is the reading of the publisher and its queue.
 type MQTT struct {
 	Connected  bool
-	Messages   int    // in the queue
-	Bytes      int64  // in the queue
-	Reconnects uint64 // so far
+	Messages   int           // in the queue
+	Bytes      int64         // in the queue
+	Oldest     time.Duration // that the oldest of them waits
+	Reconnects uint64        // so far
 	Classes    []Class
 
 	DiskWritten uint64 // bytes that the queue's file gave to the medium, so far
@@ -106,6 +120,7 @@ var (
 	framesStarved = desc("frames_starved_total", "Turns at the model that came a second or more late, as others were served.", "camera", "model", "region")
 
 	cameraUp         = desc("camera_up", "1 while frames come from the camera.", "camera")
+	cameraStatus     = desc("camera_status", "1 for the status that the camera has: online, stalled, offline or disabled.", "camera", "status")
 	cameraReconnects = desc("camera_reconnects_total", "Times that a lost camera was opened again.", "camera")
 
 	cameraDecode = desc("camera_decode_seconds_total", "Processor time of a camera's process beside the making of tensors and snapshots: reading and decoding. "+
@@ -125,6 +140,7 @@ var (
 	mqttConnected  = desc("mqtt_connected", "1 while the broker is connected.")
 	mqttMessages   = desc("mqtt_queue_messages", "Messages that wait for the broker.")
 	mqttBytes      = desc("mqtt_queue_bytes", "Size of the messages that wait for the broker.")
+	mqttOldest     = desc("mqtt_queue_oldest_seconds", "Time that the oldest message in the queue has waited.")
 	mqttDisk       = desc("mqtt_disk_written_bytes_total", "Bytes that the queue's file gave to the medium, without the file system's own.")
 	mqttAccept     = desc("mqtt_disk_accept_seconds", "Time from the hand-over of a message of durability disk until it was on the medium.")
 	mqttReconnects = desc("mqtt_reconnects_total", "Times that the broker was connected again after a loss.")
@@ -135,17 +151,26 @@ var (
 	mqttEncode     = desc("mqtt_encode_seconds", "Time to write the message of a result.")
 	mqttHandover   = desc("mqtt_handover_seconds", "Time until the queue took the message of a result over.")
 	mqttPuback     = desc("mqtt_puback_seconds", "Time from sending a message until the broker acknowledged it; with QoS 0, until it was written.")
+
+	agentDegraded    = desc("degraded", "1 while something in the agent is not well; its state says what.")
+	agentConfig      = desc("config_in_use", "1 while the config that was read last is in use; 0 after a refused reload and in safe mode.")
+	agentClock       = desc("clock_synced", "1 while the machine's clock is synchronised.")
+	agentRate        = desc("thermal_rate_ratio", "Part of the models' rate that the thermal governor leaves; 1 is all of it.")
+	agentThrottled   = desc("soc_throttled", "1 while the firmware holds the processor back, for heat or a weak supply.")
+	agentTemperature = desc("soc_temperature_celsius", "Temperature of a thermal zone.", "zone")
+	agentViewers     = desc("page_viewers", "Pages that are open.")
 )
 
 // pulled lists them all: the registry refuses one that is missing here.
 var pulled = []*prometheus.Desc{
 	framesCaptured, framesSettled, framesFailed, framesInFlight, framesStarved,
-	cameraUp, cameraReconnects, cameraDecode,
+	cameraUp, cameraStatus, cameraReconnects, cameraDecode,
 	delegateActive, delegateState, delegateFalls, delegateChecks, delegateDistance, delegateDeadline,
 	workerRestarts, workerResident,
-	mqttConnected, mqttMessages, mqttBytes, mqttReconnects, mqttDisk, mqttAccept,
+	mqttConnected, mqttMessages, mqttBytes, mqttOldest, mqttReconnects, mqttDisk, mqttAccept,
 	mqttAccepted, mqttPublished, mqttAcked, mqttDropped,
 	mqttEncode, mqttHandover, mqttPuback,
+	agentDegraded, agentConfig, agentClock, agentRate, agentThrottled, agentTemperature, agentViewers,
 }
 
 // puller reads the Sources at each scrape.
@@ -181,6 +206,9 @@ func (p *puller) Collect(ch chan<- prometheus.Metric) {
 	}
 	if s.MQTT != nil {
 		out.mqtt(s.MQTT())
+	}
+	if s.Agent != nil {
+		out.agent(s.Agent())
 	}
 }
 
@@ -233,6 +261,7 @@ func (s sink) frames(all []Frames) {
 func (s sink) cameras(all []Camera) {
 	for _, c := range all {
 		s.yes(cameraUp, c.Up, c.Name)
+		s.yes(cameraStatus, true, c.Name, c.Status)
 		s.counter(cameraReconnects, c.Reconnects, c.Name)
 		s.send(cameraDecode, prometheus.CounterValue, c.Decoding.Seconds(), []string{c.Name})
 	}
@@ -259,10 +288,23 @@ func (s sink) workers(all []Worker) {
 	}
 }
 
+func (s sink) agent(a Agent) {
+	s.yes(agentDegraded, a.Degraded)
+	s.yes(agentConfig, a.ConfigGood)
+	s.yes(agentClock, a.ClockSynced)
+	s.gauge(agentRate, a.Rate)
+	s.yes(agentThrottled, a.Throttled)
+	for zone, t := range a.Temperatures {
+		s.gauge(agentTemperature, t, zone)
+	}
+	s.gauge(agentViewers, float64(a.Viewers))
+}
+
 func (s sink) mqtt(m MQTT) {
 	s.yes(mqttConnected, m.Connected)
 	s.gauge(mqttMessages, float64(m.Messages))
 	s.gauge(mqttBytes, float64(m.Bytes))
+	s.gauge(mqttOldest, m.Oldest.Seconds())
 	s.counter(mqttReconnects, m.Reconnects)
 	s.counter(mqttDisk, m.DiskWritten)
 	s.timing(mqttAccept, m.Accept)

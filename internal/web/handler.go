@@ -3,13 +3,23 @@
 package web
 
 import (
-	"encoding/json"
 	"log/slog"
 	"net/http"
+
+	"golang.org/x/time/rate"
 )
 
-// handler is the whole site. loopback: only this machine is listened to.
-func handler(p Parts, loopback bool, log *slog.Logger) http.Handler {
+// siteParts is what the handlers have in common.
+type siteParts struct {
+	parts Parts
+	gate  *gate
+	album *album
+	log   *slog.Logger
+}
+
+// handler is the whole site.
+func handler(p Parts, g *gate, profiles bool, log *slog.Logger) http.Handler {
+	s := &siteParts{parts: p, gate: g, album: &album{source: p.Pictures, pages: map[shot]*albumPage{}}, log: log}
 	site := http.NewServeMux()
 	addFiles(site)
 	site.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -19,17 +29,41 @@ func handler(p Parts, loopback bool, log *slog.Logger) http.Handler {
 	if p.Metrics != nil {
 		site.Handle("/metrics", p.Metrics)
 	}
+	site.HandleFunc("/api/session", s.serveSession)
+	site.HandleFunc("POST /api/login", s.serveLogin)
+	site.HandleFunc("POST /api/logout", s.serveLogout)
 	if p.Live != nil {
-		site.HandleFunc("/api/state", func(w http.ResponseWriter, _ *http.Request) { p.Live.serveState(w, log) })
-		site.HandleFunc("/api/events", p.Live.serveEvents)
+		site.HandleFunc("/api/state", g.only(readers, func(w http.ResponseWriter, _ *http.Request) { p.Live.serveState(w, log) }))
+		site.HandleFunc("/api/events", g.only(readers, p.Live.serveEvents))
 	}
-	return readOnly(guard(sameHost(loopback, site)))
+	if p.Pictures != nil {
+		site.HandleFunc("/api/snapshot/{camera}", g.only(insiders, s.serveSnapshot))
+	}
+	if p.Details != nil {
+		site.HandleFunc("/api/config", g.only(insiders, s.serveConfig))
+		site.HandleFunc("/api/log", g.only(insiders, s.serveLog))
+		site.HandleFunc("/api/model/{model}", g.only(insiders, s.serveModel))
+		site.HandleFunc("/api/model/{model}/page", g.only(insiders, s.serveModelPage))
+	}
+	if p.Command != nil {
+		limit := rate.NewLimiter(commandsASeconds, commandsAtOnce)
+		for _, path := range commandPaths {
+			site.HandleFunc("POST "+path, g.only(actors, s.serveCommand(limit)))
+		}
+	}
+	if profiles {
+		s.addProfiles(site)
+	}
+	sameSite := http.NewCrossOriginProtection() // no other site's page does anything in a user's name
+	return readOnly(guard(sameHost(g.loopback, sameSite.Handler(site))))
 }
 
-// readOnly refuses every method that could be meant to change something.
+// readOnly refuses every method that could be meant to change something, but where
+// something can be changed.
 func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		reads := r.Method == http.MethodGet || r.Method == http.MethodHead
+		if !reads && (r.Method != http.MethodPost || !takesPOST(r.URL.Path)) {
 			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "only GET and HEAD are served here", http.StatusMethodNotAllowed)
 			return
@@ -43,7 +77,7 @@ func readOnly(next http.Handler) http.Handler {
 func guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("X-Frame-Options", "DENY")
 		h.Set("Referrer-Policy", "no-referrer")
@@ -69,13 +103,7 @@ func ready(w http.ResponseWriter, r Readiness, log *slog.Logger) {
 	if len(missing) > 0 {
 		code = http.StatusServiceUnavailable
 	}
-	body, err := json.Marshal(readiness{Ready: len(missing) == 0, Missing: missing})
-	if err != nil { // strings and a bool: cannot happen
-		log.Error("readiness could not be encoded", "error", err)
-		http.Error(w, "readiness could not be encoded", http.StatusInternalServerError)
-		return
-	}
-	send(w, code, "application/json", append(body, '\n'))
+	sendJSON(w, code, readiness{Ready: len(missing) == 0, Missing: missing}, log)
 }
 
 // send writes a whole answer. Whether the client still listens is its own

@@ -50,6 +50,9 @@ func NewLive(state, history func() ([]byte, error)) *Live {
 // Watched says whether anybody looks: if not, nothing need be made ready.
 func (l *Live) Watched() bool { return l != nil && l.watched.Load() > 0 }
 
+// Viewers is how many pages are open.
+func (l *Live) Viewers() int { return int(l.watched.Load()) }
+
 // Send hands a message, one line of JSON, to all who watch. kind is a fixed word.
 func (l *Live) Send(kind string, line []byte) {
 	if !l.Watched() {

@@ -18,6 +18,10 @@ var site embed.FS
 // is version 1.6.32 as published in npm, unchanged.
 var files = map[string]struct{ file, kind string }{
 	"/{$}":           {"index.html", "text/html; charset=utf-8"},
+	"/parts.js":      {"parts.js", "text/javascript; charset=utf-8"},
+	"/account.js":    {"account.js", "text/javascript; charset=utf-8"},
+	"/cameras.js":    {"cameras.js", "text/javascript; charset=utf-8"},
+	"/details.js":    {"details.js", "text/javascript; charset=utf-8"},
 	"/app.js":        {"app.js", "text/javascript; charset=utf-8"},
 	"/style.css":     {"style.css", "text/css; charset=utf-8"},
 	"/uplot.min.js":  {"uplot/uplot.min.js", "text/javascript; charset=utf-8"},

@@ -1,9 +1,11 @@
 // Package web is the agent's HTTP side: health for whoever supervises it, metrics
-// for Prometheus, and a page that shows what the agent does now. It only ever reads.
+// for Prometheus, and a page that shows what the agent does now. Whoever has logged in
+// may also send commands, if the config allows them.
 package web
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -18,6 +20,11 @@ import (
 type Config struct {
 	Listen  string // host:port, the config's web.listen
 	AnyPort bool   // when the port is taken, take a free one and say so
+
+	TLS      *tls.Config // nil: plain HTTP. With ClientCAs every client must show a certificate
+	Login    *Login      // nil: nobody can log in
+	Sessions *Sessions   // of Login; nil: a set of its own
+	Profiles bool        // serve /debug/pprof/, if only this machine is listened to
 }
 
 // Parts are what the server shows. They belong to the caller and must live until
@@ -26,6 +33,11 @@ type Parts struct {
 	Metrics http.Handler // serves /metrics; nil: there is none
 	Ready   Readiness    // nil: the agent is still starting
 	Live    *Live        // what the page shows while it is open; nil: nothing
+
+	Pictures Pictures // nil: none
+	Details  Details  // nil: none
+	Command  Command  // nil: none is taken
+	Allowed  []string // what Command may set: words of commands.allow
 }
 
 // Readiness is the daemon's account of what it waits for.
@@ -69,6 +81,7 @@ func (e *ListenError) Unwrap() error { return e.Err }
 // Server is the running server.
 type Server struct {
 	http *http.Server
+	tls  bool
 	addr *net.TCPAddr
 	stop context.CancelFunc // ends the requests in progress
 	done chan struct{}      // closed when the serving goroutine has ended
@@ -94,13 +107,29 @@ func Open(c Config, p Parts, log *slog.Logger) (*Server, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	addr := listener.Addr().(*net.TCPAddr) // what "tcp" listens on
+	loopback := addr.IP.IsLoopback()
+	g := &gate{
+		login: c.Login, certs: c.TLS != nil && c.TLS.ClientCAs != nil, loopback: loopback, sessions: c.Sessions,
+		cookie: "edge-agent-" + strconv.Itoa(addr.Port), secure: c.TLS != nil,
+	}
+	if g.sessions == nil {
+		g.sessions = NewSessions()
+	}
+	if !loopback && !g.locked() {
+		log.Warn("whoever reaches the web page can read what the cameras' labels are; it shows no pictures and takes no commands without a login (edge-agent passwd --help)", "listen", addr.String())
+	}
+	if !loopback && c.Login != nil && c.TLS == nil {
+		log.Warn("the web page's password goes over the network as it is; web.tls has it encrypted", "listen", addr.String())
+	}
 	s := &Server{
+		tls:  c.TLS != nil,
 		addr: addr,
 		stop: stop,
 		done: make(chan struct{}),
 		log:  log,
 		http: &http.Server{
-			Handler:           handler(p, addr.IP.IsLoopback(), log),
+			Handler:           handler(p, g, c.Profiles && loopback, log),
+			TLSConfig:         c.TLS,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       readTimeout,
 			WriteTimeout:      writeTimeout,
@@ -115,7 +144,11 @@ func Open(c Config, p Parts, log *slog.Logger) (*Server, error) {
 	}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		serve := s.http.Serve
+		if s.tls {
+			serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") } // TLSConfig has the certificate
+		}
+		if err := serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the web page is gone", "error", err)
 		}
 	}()
@@ -157,7 +190,11 @@ func (s *Server) URL() string {
 	if s.addr.IP.IsUnspecified() {
 		host = "localhost"
 	}
-	return "http://" + net.JoinHostPort(host, strconv.Itoa(s.addr.Port)) + "/"
+	scheme := "http://"
+	if s.tls {
+		scheme = "https://"
+	}
+	return scheme + net.JoinHostPort(host, strconv.Itoa(s.addr.Port)) + "/"
 }
 
 // Close stops listening, lets the requests in progress end until ctx is done,

@@ -109,8 +109,8 @@ func TestEveryLinkOfTheIndexLeadsSomewhere(t *testing.T) {
 	_, page := do(t, "GET", s.URL())
 	links := strings.Split(page, `href="`)[1:]
 	links = append(links, strings.Split(page, `src="`)[1:]...)
-	if len(links) != 10 {
-		t.Errorf("the index has %d links, want 10", len(links))
+	if len(links) != 14 {
+		t.Errorf("the index has %d links, want 14", len(links))
 	}
 	for _, l := range links {
 		path, _, _ := strings.Cut(l, `"`)

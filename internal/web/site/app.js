@@ -4,75 +4,38 @@
 
 const STAGES = ["queue", "capture", "preprocess", "invoke", "postprocess"];
 const SECONDS = 180; // that the chart shows
-const MOST = {events: 100, labels: 50};
-const $ = (id) => document.getElementById(id);
+const MOST = {events: 100, labels: 50, story: 50};
 
 const trends = new Map(); // by line: [{at, n, stages}]
 let chart, chosen, lastHeard = 0;
-
-// make gives an element with a class and text or children.
-function make(tag, name, ...children) {
-  const e = document.createElement(tag);
-  if (name) e.className = name;
-  e.append(...children.map((c) => (c instanceof Node ? c : String(c))));
-  return e;
-}
-
-const clock = (t) => new Date(t).toLocaleTimeString();
-const ms = (v) => (v >= 100 ? v.toFixed(0) : v.toFixed(1));
-const percent = (v) => (100 * v).toFixed(1) + " %";
-const nameOf = (l) => [l.camera, l.model, l.region].filter(Boolean).join(" · ");
-
-function duration(s) {
-  const parts = [[86400, "d"], [3600, "h"], [60, "min"]];
-  for (const [n, unit] of parts) if (s >= n) return Math.floor(s / n) + " " + unit;
-  return Math.floor(s) + " s";
-}
-
-function bytes(n) {
-  for (const unit of ["B", "KiB", "MiB"]) {
-    if (n < 1024) return (unit === "B" ? n : n.toFixed(1)) + " " + unit;
-    n /= 1024;
-  }
-  return n.toFixed(1) + " GiB";
-}
-
-// replace swaps an element's children only when they differ, so that a reader's place
-// and selection stay.
-function replace(e, ...children) {
-  const fresh = make("div", "", ...children);
-  if (fresh.innerHTML !== e.innerHTML) e.replaceChildren(...fresh.childNodes);
-}
-
-function drawLines(s) {
-  const status = new Map(s.cameras.map((c) => [c.camera, c.status]));
-  const seen = new Set(s.lines.map((l) => l.camera));
-  const cards = s.lines.map((l) => {
-    const total = l.last ? l.last.stages.reduce((a, b) => a + b, 0) : 0;
-    const st = status.get(l.camera) || "offline";
-    const card = make("article", "line",
-      make("h3", "", nameOf(l), " — ", make("span", st, st)),
-      make("p", "label", l.label || "–"),
-      make("p", "figures", l.label ? percent(l.score) + " · " : "", l.last ? ms(total) + " ms · " + l.last.n + " fps · " : "", l.delegate));
-    card.dataset.line = nameOf(l);
-    return card;
-  });
-  for (const c of s.cameras) {
-    if (seen.has(c.camera)) continue;
-    cards.push(make("article", "line", make("h3", "", c.camera, " — ", make("span", c.status, c.status)), make("p", "label", "–"),
-      make("p", "figures", c.last_error ? c.last_error.text : "no frame yet")));
-  }
-  replace($("lines"), ...(cards.length ? cards : [make("p", "empty", "nothing yet")]));
-}
 
 function drawTables(s) {
   const rows = (id, list) => replace($(id).tBodies[0], ...list.map((cells) => make("tr", "", ...cells.map((c) => make("td", "", c)))));
   const latency = s.state.latency_ms;
   rows("percentiles", [...STAGES, "total"].filter((n) => latency[n]).map((n) => [n, ms(latency[n].p50), ms(latency[n].p95), ms(latency[n].p99)]));
-  rows("delegates", s.delegates.flatMap((m) => m.delegates.map((d) => [m.model, d.delegate, make("span", d.state, d.state),
-    (d.reason || "") + (d.next_try ? " (next try " + clock(d.next_try) + ")" : "")])));
-  rows("counts", s.cameras.flatMap((c) => c.counts.map((n) => [c.camera, n.region ? n.model + " · " + n.region : n.model, n.captured, n.answered, n.thinned, n.skipped,
-    typeof n.failed === "object" ? Object.values(n.failed).reduce((a, b) => a + b, 0) : n.failed, n.in_flight, n.starved || 0])));
+  rows("delegates", s.delegates.flatMap((m) => m.delegates.map((d) => [m.model, d.delegate, make("span", d.state, d.state), d.falls || 0,
+    withButtons((d.reason || "") + (d.next_try ? " (next try " + clock(d.next_try) + ")" : ""), delegateButtons(m, d))])));
+  rows("counts", s.cameras.flatMap((c) => c.counts.map((n) => {
+    const r = rates(c.camera + "/" + n.model + "/" + (n.region || ""), n);
+    return [c.camera, n.region ? n.model + " · " + n.region : n.model, n.captured, n.answered, n.thinned, n.skipped, failed(n), n.in_flight, n.starved || 0,
+      r.captured, r.answered, r.thinned, r.skipped];
+  })));
+}
+
+// failed sums a count by reason up.
+const failed = (n) => (typeof n.failed === "object" ? Object.values(n.failed).reduce((a, b) => a + b, 0) : n.failed);
+
+// rates are what counts grow by in a second, over the last five.
+const readings = new Map();
+function rates(key, counts) {
+  const past = readings.get(key) || [];
+  const now = {at: performance.now() / 1000, ...counts};
+  if (past.length && past[past.length - 1].captured > now.captured) past.length = 0; // the agent is another one
+  past.push(now);
+  while (past.length > 2 && now.at - past[0].at > 5) past.shift();
+  readings.set(key, past);
+  const took = now.at - past[0].at;
+  return Object.fromEntries(["captured", "answered", "thinned", "skipped"].map((k) => [k, took > 0.5 ? ((now[k] - past[0][k]) / took).toFixed(1) : "–"]));
 }
 
 function drawSystem(s) {
@@ -98,7 +61,7 @@ function onState(s) {
   document.title = s.state.agent + " · edge-agent";
   $("agent").textContent = s.state.agent;
   $("about").textContent = "edge-agent " + s.state.versions.agent + ", up " + duration(s.state.uptime_s) + (s.state.clock_synced ? "" : ", clock not synchronised");
-  drawLines(s);
+  drawCameras(s);
   drawTables(s);
   drawSystem(s);
   for (const l of s.lines) if (l.last) addSecond(nameOf(l), l.last);
@@ -120,9 +83,15 @@ function entry(id, e) {
   while (list.children.length > MOST[id]) list.lastChild.remove();
 }
 
-function onEvent(e) {
+function eventLine(e) {
   const about = [e.camera, e.model, e.delegate].filter(Boolean).join(" · ");
-  entry("events", make("li", "", make("time", "", clock(e.time)), make("b", "", e.kind), " ", about, about ? ": " : "", e.text));
+  return make("li", "", make("time", "", clock(e.time)), make("b", "", e.kind), " ", about, about ? ": " : "", e.text);
+}
+
+function onEvent(e) {
+  entry("events", eventLine(e));
+  if (e.delegate) entry("story", eventLine(e));
+  if (/^(reload|safe)/.test(e.kind)) drawConfig();
 }
 
 function onLabel(l) {
@@ -130,14 +99,16 @@ function onLabel(l) {
 }
 
 function onResult(r) {
-  const card = [...$("lines").children].find((c) => c.dataset.line === nameOf(r));
+  const card = [...document.querySelectorAll(".line")].find((c) => c.dataset.line === nameOf(r));
   if (card) card.querySelector(".label").textContent = r.label || "–";
 }
 
 function onHistory(h) {
   $("events").replaceChildren(make("li", "empty", "nothing since the start"));
   $("labels").replaceChildren(make("li", "empty", "none yet"));
-  h.events.forEach(onEvent);
+  $("story").replaceChildren(make("li", "empty", "none since the start"));
+  h.events.forEach((e) => entry("events", eventLine(e)));
+  h.story.forEach((e) => entry("story", eventLine(e)));
   h.labels.forEach(onLabel);
   for (const t of h.trends) t.seconds.forEach((s) => addSecond(nameOf(t), s));
 }
@@ -174,7 +145,9 @@ function drawChart() {
   }, data, $("chart"));
 }
 
-// listen opens the stream; the browser opens it anew when it breaks.
+// listen opens the stream; the browser opens it anew when it breaks. Whoever must log
+// in first is asked to.
+let stream;
 function listen() {
   const link = $("link");
   const say = (name, text) => {
@@ -182,8 +155,9 @@ function listen() {
     if (link.textContent !== text) link.textContent = text;
     document.body.classList.toggle("stale", name === "down");
   };
-  const stream = new EventSource("api/events");
-  const on = (kind, f) => stream.addEventListener(kind, (m) => {
+  stream?.close();
+  const mine = (stream = new EventSource("api/events"));
+  const on = (kind, f) => mine.addEventListener(kind, (m) => {
     lastHeard = Date.now();
     say("up", "live");
     f(JSON.parse(m.data));
@@ -193,18 +167,36 @@ function listen() {
   on("result", onResult);
   on("event", onEvent);
   on("label", onLabel);
-  stream.onerror = () => {
+  mine.onerror = () => {
     say("down", "no connection to the agent; trying again");
-    if (stream.readyState === EventSource.CLOSED) setTimeout(listen, 2000); // refused: the browser gives up by itself
+    // Refused: the browser gives up by itself. Another agent may have other rules.
+    if (mine.readyState === EventSource.CLOSED) setTimeout(begin, 2000);
   };
   const watch = setInterval(() => {
-    if (stream.readyState === EventSource.CLOSED) clearInterval(watch);
+    if (mine.readyState === EventSource.CLOSED) clearInterval(watch);
     else if (Date.now() - lastHeard > 5000) say("down", "nothing heard for " + duration((Date.now() - lastHeard) / 1000));
   }, 1000);
+}
+
+// begin asks who one is, and shows what may be seen.
+async function begin() {
+  try {
+    await askSession();
+  } catch {
+    $("link").className = "down";
+    $("link").textContent = "no connection to the agent; trying again";
+    setTimeout(begin, 2000);
+    return;
+  }
+  lastHeard = Date.now();
+  if (session.read) listen();
+  else {
+    $("link").className = "";
+    $("link").textContent = "not logged in";
+  }
 }
 
 $("key").append(...STAGES.flatMap((n) => [make("span", "", make("i", n), n), " "]));
 $("line").addEventListener("change", drawChart);
 addEventListener("resize", () => chart && drawChart());
-lastHeard = Date.now();
-listen();
+begin();
