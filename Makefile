@@ -10,7 +10,7 @@ OPENCV ?= 406
 # For every go that is called here; the other settings are in build/env.sh.
 export GOTOOLCHAIN := auto
 
-.PHONY: test-answers help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards screenshots test-board test-zoo tensorflow test-tensorflow lint bench fresh-check arm64 amd64 deb release \
+.PHONY: test-answers help setup runtime build run watch test test-publish test-delegates test-cameras test-dashboards screenshots test-board test-zoo tensorflow test-tensorflow lint bench bench-cameras fresh-check arm64 amd64 deb release \
 	clip model references zoo zoo-verify tour completion env clean distclean go opencv setup-run setup-cross
 
 help: ## this list
@@ -63,6 +63,9 @@ lint: build ## golangci-lint (pinned) and the rules for files
 
 bench: build ## compare speed with the raw loops and with Python
 	@source build/env.sh && build/bench/run.sh
+
+bench-cameras: build ## what a camera costs, against Python and against the bare work
+	@source build/env.sh && build/bench/run.sh cameras
 
 fresh-check: ## `make run` and `make test` in a minimal Debian 12 (needs root)
 	@build/fresh-check.sh

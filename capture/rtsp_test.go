@@ -248,9 +248,15 @@ func TestRTSPBurst(t *testing.T) {
 		rounds = 10
 	}
 	s := startRTSP(t)
-	for _, transport := range []source.Transport{source.TCP, source.UDP} {
-		t.Run(string(transport), func(t *testing.T) {
-			cam, w := rtspCamera(t, s.url(), source.Options{Backend: source.FFmpeg, Transport: transport})
+	for _, o := range []source.Options{
+		{Backend: source.FFmpeg, Transport: source.TCP},
+		{Backend: source.FFmpeg, Transport: source.UDP},
+		{Backend: source.ByGStreamer, Transport: source.TCP},
+		{Backend: source.ByGStreamer, Transport: source.UDP},
+	} {
+		name := string(o.Backend) + "_" + string(o.Transport)
+		t.Run(name, func(t *testing.T) {
+			cam, w := rtspCamera(t, s.url(), o)
 			w.take(t, 60)
 			for range rounds {
 				pid := cam.Info().PID
@@ -264,8 +270,8 @@ func TestRTSPBurst(t *testing.T) {
 				w.take(t, 20)
 			}
 			w.checkAges(t)
-			figure(t, "rtsp_burst_oldest_frame_ms_"+string(transport), time.Duration(w.oldest.Load()))
-			figure(t, "rtsp_burst_age_not_told_ms_"+string(transport), time.Duration(w.hidden.Load()))
+			figure(t, "rtsp_burst_oldest_frame_ms_"+name, time.Duration(w.oldest.Load()))
+			figure(t, "rtsp_burst_age_not_told_ms_"+name, time.Duration(w.hidden.Load()))
 			if i := cam.Info(); i.Losses+i.Stalls > 0 {
 				t.Logf("the worker was replaced %d times", i.Losses+i.Stalls)
 			}
@@ -364,7 +370,7 @@ func TestRTSPReturns(t *testing.T) {
 			cam, w := rtspCamera(t, s.url(), source.Options{Backend: b})
 			var told, back []time.Duration
 			for i := range rounds {
-				w.take(t, 10)
+				w.take(t, 100) // for three seconds: then the pause begins anew at its shortest
 				s.kill()
 				told = append(told, untilStatus(t, cam, pipeline.CameraOnline, false))
 				time.Sleep(time.Duration(i%5) * 700 * time.Millisecond) // away for a while

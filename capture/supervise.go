@@ -69,7 +69,7 @@ func (c *Camera) supervise() {
 		c.away(pipeline.CameraOffline, errors.New(text), 0)
 		return
 	}
-	wait := worker.Backoff{Initial: 200 * time.Millisecond, Max: 30 * time.Second, Healthy: 10 * time.Second}
+	wait := worker.Backoff{Initial: 200 * time.Millisecond, Max: 30 * time.Second, Healthy: 3 * time.Second}
 	hasty := 0 // tries in vain, one after the other, that did not wait because the source seemed to be back
 	for {
 		toggled := c.toggling()

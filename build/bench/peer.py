@@ -5,6 +5,7 @@
     decode    the bare loop: every frame of the clip decoded and dropped. Nor this.
     serial    peer A: decode, preprocess, invoke, publish, one after the other.
     threaded  peer B: a thread of its own decodes into one slot; the main loop does the rest.
+    paced     a live camera: grab() for every picture, retrieve() and all the rest at a rate.
 
 The peers publish for every frame what the agent publishes: five labels with scores,
 the latency by stage, ids and time. Each run prints one line of JSON.
@@ -126,6 +127,28 @@ class Threaded:
                 self._stopped = True
                 self._changed.notify_all()
             self._thread.join()
+
+
+class Paced:
+    """Reads a live camera as OpenCV's documentation says: each picture is grabbed, those that are used are retrieved."""
+
+    def __init__(self, url: str, fps: float, frames: int) -> None:
+        self._video = cv2.VideoCapture(url)
+        if not self._video.isOpened():
+            raise Failed(f"{url} cannot be opened", EX_NOINPUT)
+        self._period, self._left = 1 / fps, frames or sys.maxsize
+
+    def grabs(self) -> Iterator[Grab]:
+        due = time.monotonic()
+        while self._left > 0 and self._video.grab():
+            now = time.monotonic()
+            if now < due:
+                continue
+            ok, picture = self._video.retrieve()
+            if ok:
+                due = max(due + self._period, now - self._period)
+                self._left -= 1
+                yield Grab(picture, now, time.monotonic())
 
 
 class Classifier:
@@ -278,7 +301,10 @@ def run_peer(args: argparse.Namespace) -> dict[str, object]:
     """Peer A or B: the whole road."""
     model, publisher = Classifier(args), Publisher(args)
     model.warm_up()
-    source = Serial(args.clip, args.frames, args.fps) if args.mode == "serial" else Threaded(args.clip, args.frames, args.newest)
+    if args.mode == "paced":
+        source = Paced(args.clip, args.fps, args.frames)
+    else:
+        source = Serial(args.clip, args.frames, args.fps) if args.mode == "serial" else Threaded(args.clip, args.frames, args.newest)
     total, invoke = [], []
     start, cpu = time.monotonic(), cpu_seconds()
     for grab in source.grabs():
@@ -337,12 +363,14 @@ def arguments() -> argparse.Namespace:
     serial.add_argument("--fps", type=float, default=0, help="pace, as of a live camera; 0: as fast as it goes")
     threaded = modes.add_parser("threaded", parents=[common, model, clip, broker], help="peer B")
     threaded.add_argument("--newest", action="store_true", help="newest frame wins, as with a live camera")
+    paced = modes.add_parser("paced", parents=[common, model, clip, broker], help="a live camera at a rate")
+    paced.add_argument("--fps", type=float, required=True, help="inferences a second")
     return parser.parse_args()
 
 
 def main() -> int:
     args = arguments()
-    run = {"invoke": run_invoke, "decode": run_decode, "serial": run_peer, "threaded": run_peer}[args.mode]
+    run = {"invoke": run_invoke, "decode": run_decode, "serial": run_peer, "threaded": run_peer, "paced": run_peer}[args.mode]
     try:
         print(json.dumps(run(args)))
     except Failed as err:

@@ -14,7 +14,7 @@ import (
 )
 
 // BenchmarkDecode is the bare decode loop, a frame an operation: the demo clip, or the
-// one that EDGE_AGENT_BENCH_CLIP names, read as the worker reads it, and every picture
+// one that BENCH_CLIP names, read as the worker reads it, and every picture
 // dropped.
 func BenchmarkDecode(b *testing.B) { decode(b, true) }
 
@@ -22,7 +22,7 @@ func BenchmarkDecode(b *testing.B) { decode(b, true) }
 func BenchmarkGrab(b *testing.B) { decode(b, false) }
 
 func decode(b *testing.B, retrieve bool) {
-	clip := os.Getenv("EDGE_AGENT_BENCH_CLIP")
+	clip := os.Getenv("BENCH_CLIP")
 	if clip == "" {
 		clip = "../../models/demo/demo.mp4"
 	}

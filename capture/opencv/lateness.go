@@ -42,6 +42,9 @@ type lateness struct {
 
 func newLateness(limit time.Duration) *lateness { return &lateness{limit: int64(limit)} }
 
+// newest says that nothing is read before the first frame is asked for.
+func (l *lateness) newest() { l.first = -drained }
+
 // of says how late the frame is that arrived at an instant with a stamp, both in ns,
 // 0 where nothing can be said; and whether it is to be given, or left out as newer
 // ones wait behind it.

@@ -81,7 +81,11 @@ func openRTSPByGStreamer(o source.Open) (grabber, error) {
 	if err != nil {
 		return nil, explainURL(o.Source, time.Duration(o.OpenMS)*time.Millisecond)
 	}
-	return newVideo(vc, "GStreamer"), nil
+	v := newVideo(vc, "GStreamer")
+	v.limit = time.Duration(o.ReadMS) * time.Millisecond
+	v.late = newLateness(v.limit)
+	v.late.newest() // the pipeline decodes all the time, and drops what is not fetched
+	return v, nil
 }
 
 // explainURL finds out why a URL could not be opened, for OpenCV does not say: it

@@ -44,6 +44,7 @@ type video struct {
 	reopen  func() (*gocv.VideoCapture, error)
 	driver  bool        // the driver stamps frames with CLOCK_MONOTONIC
 	late    *lateness   // nil: its stamps say nothing
+	pts     int64       // the stream's stamp of the last frame, by GStreamer, in ns; 0: none
 	size    image.Point // of the pictures that FFmpeg decodes; zero: not known yet, or another backend
 }
 
@@ -93,7 +94,11 @@ func (v *video) Grab() (int64, error) {
 		if err != nil || v.late == nil {
 			return at, err
 		}
-		if late, give := v.late.of(at, int64(v.vc.Get(gocv.VideoCapturePosMsec)*1e6)); give {
+		stamp := v.pts
+		if v.backend != "GStreamer" {
+			stamp = int64(v.vc.Get(gocv.VideoCapturePosMsec) * 1e6)
+		}
+		if late, give := v.late.of(at, stamp); give {
 			return at - late, nil // it was taken as much earlier
 		}
 	}
@@ -103,9 +108,11 @@ func (v *video) grab() (int64, error) {
 	began := pipeline.Now()
 	for {
 		var w, h C.int
-		if C.ea_grab(v.handle, &w, &h) != 1 {
+		var pts C.ulonglong
+		if C.ea_grab(v.handle, &w, &h, &pts) != 1 {
 			return 0, v.over(began)
 		}
+		v.pts = int64(pts)
 		size := image.Pt(int(w), int(h))
 		if size == v.size || w == 0 || h == 0 {
 			break
