@@ -219,7 +219,7 @@ func untilStatus(t *testing.T, cam *Camera, st pipeline.CameraStatus, is bool) t
 func rtspCamera(t *testing.T, url string, o source.Options) (*Camera, *watcher) {
 	t.Helper()
 	c := realConfig(t)
-	c.Source, c.Options, c.MaxAge = url, o, 2*time.Second
+	c.Source, c.Options, c.MaxAge = url, o, time.Second
 	cam, v, _ := openCamera(t, c, ViewConfig{Model: "m", Recipe: clockRecipe()})
 	ctx, cancel := context.WithCancel(t.Context())
 	w := watch(ctx, t, v)
@@ -228,8 +228,8 @@ func rtspCamera(t *testing.T, url string, o source.Options) (*Camera, *watcher) 
 	return cam, w
 }
 
-// tooOld is the age above which a frame is stale: far above what streams have here,
-// far below any stall that the tests make.
+// tooOld is the age above which a frame is stale: max_age is a second here, and half a
+// second more may not have been told of its age.
 const tooOld = 1500 * time.Millisecond
 
 func (w *watcher) checkAges(t *testing.T) {
