@@ -28,8 +28,16 @@ build: go setup-run runtime opencv ## build bin/edge-agent and bin/edge-agent-ca
 test: go ## set up and run every test, the linters and the arm64 build
 	@build/test.sh
 
-test-publish: setup go opencv ## the long tests of publishing: crashes, faults, fuzzing (FUZZTIME=10m)
+test-publish: build ## the long tests of publishing: crashes, faults, interop, fuzzing (FUZZTIME=10m)
 	@source build/env.sh && build/test-publish.sh
+
+.PHONY: bench-publish soak
+bench-publish: build ## what the queue and the MQTT client cost, beside others: writes docs/publish-benchmarks.md
+	@build/setup.sh publish
+	@source build/env.sh && build/bench/publish.sh
+
+soak: build ## the agent killed and cut off again and again (SOAK_KILLS=200)
+	@source build/env.sh && build/test-publish.sh soak
 
 test-delegates: setup go opencv build ## the long tests of delegates: every fault through the real agent
 	@source build/env.sh && build/test-delegates.sh

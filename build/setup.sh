@@ -9,6 +9,7 @@
 #   build/setup.sh dashboards  what `make test-dashboards` needs
 #   build/setup.sh cameras  what `make test-cameras` needs (an RTSP server; 28 MB, a minute)
 #   build/setup.sh tensorflow  what `make tensorflow` needs
+#   build/setup.sh publish  what `make test-publish` needs
 #   build/setup.sh bench    what `make bench` needs
 #   build/setup.sh zoo      what `make test-zoo` needs
 #   build/setup.sh fresh    what `make fresh-check` needs
@@ -17,10 +18,12 @@
 
 opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
 run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
-test=("${run[@]}" mosquitto brotli libvulkan1 systemd procps tmux python3-venv)
+test=("${run[@]}" mosquitto strace brotli libvulkan1 systemd procps tmux python3-venv)
 cross=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates)
 tensorflow=("${run[@]}" protobuf-compiler libprotobuf-dev)
 bench=("${run[@]}" mosquitto python3-venv)
+publish=("${test[@]}" python3-venv)
+command -v npm >/dev/null || publish+=(nodejs npm)
 if [ "$(this_arch)" = amd64 ]; then
 	test+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
 	cross+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
@@ -43,10 +46,11 @@ board) wanted=("${board[@]}") ;;
 dashboards) wanted=("${dashboards[@]}") ;;
 cameras) wanted=("${cameras[@]}") ;;
 tensorflow) wanted=("${tensorflow[@]}") ;;
+publish) wanted=("${publish[@]}") ;;
 bench) wanted=("${bench[@]}") ;;
 zoo) wanted=("${run[@]}" python3-venv chromium) ;;
 fresh) wanted=(mmdebstrap) ;;
-*) die "usage: setup.sh run|test|cross|release|board|dashboards|cameras|tensorflow|bench|zoo|fresh" ;;
+*) die "usage: setup.sh run|test|cross|release|board|dashboards|cameras|tensorflow|publish|bench|zoo|fresh" ;;
 esac
 
 command -v dpkg-query >/dev/null || die "this is not a Debian; install by hand what stands for: ${wanted[*]}"

@@ -127,7 +127,7 @@ var (
 
 // yamlWords puts what the parser says into one line.
 func yamlWords(err error) error {
-	said := []string{strings.ReplaceAll(strings.TrimPrefix(err.Error(), "yaml: "), "\n", " ")}
+	said := []string{strings.TrimPrefix(err.Error(), "yaml: ")}
 	if e, ok := errors.AsType[*yaml.TypeError](err); ok {
 		said = e.Errors
 	}
@@ -135,7 +135,8 @@ func yamlWords(err error) error {
 		line = yamlNoKey.ReplaceAllString(line, "${1}there is no key $2")
 		said[i] = yamlType.ReplaceAllString(line, "${1}a $2$3 cannot stand here")
 	}
-	return errors.New(strings.Join(said, "; "))
+	// A value that is quoted may have line ends of its own.
+	return errors.New(strings.ReplaceAll(strings.Join(said, "; "), "\n", " "))
 }
 
 func parseManifest(b []byte) (*manifest, error) {

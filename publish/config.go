@@ -47,13 +47,16 @@ type Class struct {
 // Config says where messages go and how they wait. Zero values of the fields
 // from MaxBytes on mean the default that stands beside them.
 type Config struct {
-	URL      string // tcp://host:1883, tls://host:8883, ws://host:9001/path, wss://…
-	Prefix   string // first part of every topic
-	Agent    string // second part of every topic, and part of the client id
-	Boot     string // random id of this start of the daemon
-	Username string
-	Password string      `json:"-"`
-	TLS      *tls.Config `json:"-"` // for tls:// and wss://; nil: the system's CAs
+	URL string // tcp://host:1883, tls://host:8883, ws://host:9001/path, wss://…
+	// Fallbacks are brokers for when that of URL is away, in order; username, password
+	// and TLS are the same. The ones before the one in use are tried again and again.
+	Fallbacks []string
+	Prefix    string // first part of every topic
+	Agent     string // second part of every topic, and part of the client id
+	Boot      string // random id of this start of the daemon
+	Username  string
+	Password  string      `json:"-"`
+	TLS       *tls.Config `json:"-"` // for tls:// and wss://; nil: the system's CAs
 
 	Results, Events Class
 
@@ -73,6 +76,7 @@ type Config struct {
 	MinBackoff     time.Duration // first wait between two tries to connect, 500 ms
 	MaxBackoff     time.Duration // longest wait, 30 s
 	TakenBackoff   time.Duration // wait while another client uses our id, 60 s
+	FailBack       time.Duration // between two looks for a broker before the one in use, 30 s
 
 	// For tests: the queue's clock (nil: time.Now), how long an agent that is started
 	// anew waits for the one before to leave Dir (5 s), and how long a medium that
@@ -97,10 +101,17 @@ type transport struct {
 
 // check fills in defaults and says what makes c unusable. The URL itself is
 // kept out of errors until it is known to hold no password.
-func (c *Config) check() (*url.URL, error) {
-	u, err := parseURL(c.URL)
-	if err != nil {
-		return nil, err
+func (c *Config) check() ([]*url.URL, error) {
+	urls := make([]*url.URL, 0, 1+len(c.Fallbacks))
+	for i, s := range append([]string{c.URL}, c.Fallbacks...) {
+		u, err := parseURL(s)
+		if err != nil && i > 0 {
+			err = fmt.Errorf("fallback %d: %w", i, err)
+		}
+		if err != nil {
+			return nil, err
+		}
+		urls = append(urls, u)
 	}
 	for _, f := range []struct{ name, value string }{{"prefix", c.Prefix}, {"agent id", c.Agent}, {"boot id", c.Boot}} {
 		if f.value == "" || strings.ContainsAny(f.value, "#+\x00") {
@@ -130,9 +141,10 @@ func (c *Config) check() (*url.URL, error) {
 	setDefault(&c.MinBackoff, 500*time.Millisecond)
 	setDefault(&c.MaxBackoff, 30*time.Second)
 	setDefault(&c.TakenBackoff, time.Minute)
+	setDefault(&c.FailBack, 30*time.Second)
 	setDefault(&c.lockWait, 5*time.Second)
 	setDefault(&c.retryWait, time.Second)
-	return u, nil
+	return urls, nil
 }
 
 func setDefault[T int64 | time.Duration](v *T, d T) {

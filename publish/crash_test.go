@@ -330,6 +330,8 @@ func TestDoubleFault(t *testing.T) {
 	good := newOracle(t)
 	spawn(t, good.addr(), dir, "boot1", childQuiet+"=1")
 	await(t, "every accepted message", func() bool { return good.l.lacks(ids) == 0 })
+	t.Logf("figure: publish_double_fault_accepted: %d", len(ids))
+	t.Logf("figure: publish_double_fault_lost: %d", good.l.lacks(ids))
 }
 
 // persistent is a real Mosquitto that keeps sessions over restarts, with a

@@ -73,6 +73,7 @@ func openQueue(c *Config, log *slog.Logger, tell func(kind, text string), wake f
 	}
 	path := filepath.Join(c.Dir, queueFile)
 	if _, err := os.Lstat(path); err != nil && !m.spills(results) && !m.spills(events) && c.Results.Durability != Disk && c.Events.Durability != Disk {
+		m.heed(c.Dir, log)
 		return m, nil
 	}
 	d := &durable{
@@ -85,6 +86,7 @@ func openQueue(c *Config, log *slog.Logger, tell func(kind, text string), wake f
 	if d.lock, err = lockDir(c.Dir, c.lockWait); errors.Is(err, ErrInUse) {
 		return nil, err
 	}
+	d.heed(c.Dir, log)
 	if err := d.revive(); err != nil {
 		d.failed(err, nil)
 	}
@@ -357,8 +359,7 @@ func (d *durable) reconcile(list []found) {
 	for _, e := range known {
 		if e.sent {
 			e.key = 0 // its payload is in memory
-			d.volatile[e.class]++
-			d.volatileBytes += e.size
+			d.alone(e, 1)
 			continue
 		}
 		d.drop(e, reasonCorrupt)
@@ -440,6 +441,7 @@ func (d *durable) abandon() int {
 		close(d.quit)
 		<-d.done
 		d.file.finish()
+		d.held.close() // before the next process may come
 		if d.lock != nil {
 			_ = d.lock.Close()
 		}

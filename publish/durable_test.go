@@ -119,6 +119,10 @@ func TestNoFileWithoutNeed(t *testing.T) {
 	c.Dir = fastDir(t)
 	q := newQueue(t, c, Memory)
 	q.mustPut(t, numbered(results, "topic", 4, q.t))
+	if list, _ := os.ReadDir(c.Dir); len(list) != 1 || list[0].Name() != heldFile {
+		t.Errorf("%v", list)
+	}
+	q.abandon()
 	if list, _ := os.ReadDir(c.Dir); len(list) != 0 {
 		t.Errorf("%v", list)
 	}

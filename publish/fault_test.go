@@ -64,6 +64,8 @@ func TestDiskFull(t *testing.T) {
 	if n := accepted - accepted/2 + 1; len(got) != n || got[0][1:7] != fmt.Sprintf("%06d", accepted/2+1) || got[n-1][1:7] != "later-" {
 		t.Errorf("%d of %d left: %.7s to %.7s", len(got), n, got[0], got[len(got)-1])
 	}
+	t.Logf("figure: publish_disk_full_accepted: %d", accepted+1)
+	t.Logf("figure: publish_disk_full_lost: %d", accepted-accepted/2+1-len(got))
 }
 
 // TestReadOnly: an agent that starts on a file system that has become read-only
@@ -91,9 +93,11 @@ func TestReadOnly(t *testing.T) {
 	remount(0)
 	await(t, "the queue of before, by itself", func() bool { n, _, _ := q.usage(); return n == 10 })
 	q.fill(t, results, 12, 12)
-	if got := fmt.Sprint(q.drain()); got != "[r000001 r000002 r000003 r000004 r000005 r000006 r000007 r000008 r000009 r000010 r000012]" {
+	left := q.drain()
+	if got := fmt.Sprint(left); got != "[r000001 r000002 r000003 r000004 r000005 r000006 r000007 r000008 r000009 r000010 r000012]" {
 		t.Error(got)
 	}
+	t.Logf("figure: publish_read_only_lost: %d", 11-len(left))
 }
 
 // TestSyncFails has the kernel refuse some syncs of a running process. It mends
@@ -138,6 +142,8 @@ func TestSyncFails(t *testing.T) {
 	if lost > 0 {
 		t.Errorf("%d of %d accepted messages are lost", lost, len(accepted))
 	}
+	t.Logf("figure: publish_sync_fails_accepted: %d", len(accepted))
+	t.Logf("figure: publish_sync_fails_lost: %d", lost)
 	if !strings.Contains(told, `"kind":"queue-disk","text":"the queue's disk failed for `) {
 		t.Errorf("events: %s", told)
 	}

@@ -21,6 +21,9 @@ import (
 // access rules do not let us read.
 var ErrRefused = errors.New("the broker refuses us")
 
+// maxFollowed is how much of a message a follower gets; a snapshot fits.
+const maxFollowed = 8 << 20
+
 // Follower is told what Follow sees, by one goroutine at a time.
 type Follower interface {
 	// Connected is told before the first message of a connection.
@@ -37,12 +40,12 @@ type Follower interface {
 // (ErrRefused) that the broker does not want us.
 func Follow(ctx context.Context, c Config, topics map[string]byte, f Follower) error {
 	c.Prefix, c.Agent, c.Boot = "watch", "watch", "watch" // nothing is published
-	u, err := c.check()
+	urls, err := c.check()
 	if err != nil {
 		return err
 	}
-	p := &Client{cfg: c, url: u}
-	p.cfg.URL = u.String()
+	p := &Client{cfg: c, urls: urls[:1]}
+	p.cfg.URL = urls[0].String()
 	wait := &backoff.ExponentialBackOff{
 		InitialInterval: c.MinBackoff, MaxInterval: min(c.MaxBackoff, 5*time.Second), Multiplier: 2, RandomizationFactor: 0.2,
 	}
@@ -77,12 +80,21 @@ func (p *Client) follow(ctx context.Context, topics map[string]byte, f Follower)
 	dialing, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
 	defer cancel()
 	o := mqtt.NewClientOptions().
-		AddBroker(p.url.String()).SetClientID(fmt.Sprintf("edge-watch-%x", random)).SetProtocolVersion(4).
+		AddBroker(p.cfg.URL).SetClientID(fmt.Sprintf("edge-watch-%x", random)).SetProtocolVersion(4).
 		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true).
 		SetConnectTimeout(p.cfg.ConnectTimeout).SetKeepAlive(p.cfg.KeepAlive).SetPingTimeout(max(p.cfg.KeepAlive/2, time.Second)).
 		SetUsername(p.cfg.Username).SetPassword(p.cfg.Password).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { lost <- err }).
-		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) { return p.dial(dialing) })
+		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
+			conn, err := p.dial(dialing, p.urls[0])
+			if err != nil {
+				return nil, err
+			}
+			g := newGuard(conn)
+			g.most = maxFollowed
+			g.filters.Store(int32(len(topics)))
+			return g, nil
+		})
 	client := mqtt.NewClient(o)
 	if err := wait(dialing, client.Connect()); err != nil {
 		client.Disconnect(0)

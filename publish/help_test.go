@@ -391,7 +391,13 @@ func testConfig(url string) Config {
 
 func open(t testing.TB, c Config) *Client {
 	t.Helper()
-	p, err := Open(c, quietLog())
+	return openLogging(t, c, io.Discard)
+}
+
+// openLogging is open with a log to read.
+func openLogging(t testing.TB, c Config, log io.Writer) *Client {
+	t.Helper()
+	p, err := Open(c, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

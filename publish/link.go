@@ -23,7 +23,10 @@ import (
 // every connection gets a client of its own.
 type link struct {
 	client mqtt.Client
+	url    *url.URL
+	place  int // of the broker in their order
 	conn   net.Conn
+	guard  *guard
 	lost   chan error // paho has noticed the end of the connection and has stopped
 	born   time.Time
 	ack    time.Duration // that an acknowledgement takes, smoothed; 0: none came yet
@@ -44,14 +47,14 @@ func (l *link) window() int {
 }
 
 // connect makes one try. It ends early when ctx is cancelled.
-func (p *Client) connect(ctx context.Context) (*link, error) {
+func (p *Client) connect(ctx context.Context, u *url.URL) (*link, error) {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.ConnectTimeout)
 	defer cancel()
-	l := &link{lost: make(chan error, 1)}
+	l := &link{url: u, lost: make(chan error, 1)}
 	unwatch := func() bool { return true }
 	// OrderMatters: commands are heard in order; who hears never waits.
 	o := mqtt.NewClientOptions().
-		AddBroker(p.url.String()).
+		AddBroker(u.String()).
 		SetClientID("edge-agent-"+p.cfg.Agent).
 		SetProtocolVersion(4). // else a refused CONNECT is tried again as 3.1
 		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetOrderMatters(true).
@@ -60,9 +63,10 @@ func (p *Client) connect(ctx context.Context) (*link, error) {
 		SetBinaryWill(p.base+"status", []byte(statusOffline), 1, true).
 		SetConnectionLostHandler(func(_ mqtt.Client, err error) { l.lost <- err }).
 		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-			conn, err := p.dial(ctx)
+			conn, err := p.dial(ctx, u)
 			if err == nil {
-				conn = &patientConn{Conn: conn, patience: p.cfg.WriteTimeout}
+				l.guard = newGuard(conn)
+				conn = &patientConn{Conn: l.guard, patience: p.cfg.WriteTimeout}
 				l.conn = conn
 				unwatch = context.AfterFunc(ctx, func() { _ = conn.Close() })
 			}
@@ -76,7 +80,7 @@ func (p *Client) connect(ctx context.Context) (*link, error) {
 	<-t.Done() // bounded by ctx and by the deadline that paho sets for the CONNACK
 	if err := t.Error(); err != nil {
 		unwatch()
-		return nil, p.explain(err)
+		return nil, explain(u, err)
 	}
 	if !unwatch() { // cancelled just now, and the connection with it
 		l.client.Disconnect(uint(goodbye.Milliseconds()))
@@ -87,7 +91,7 @@ func (p *Client) connect(ctx context.Context) (*link, error) {
 }
 
 // explain says what to do about err where that is known.
-func (p *Client) explain(err error) error {
+func explain(u *url.URL, err error) error {
 	hint := ""
 	switch {
 	case errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword), errors.Is(err, packets.ErrorRefusedNotAuthorised):
@@ -95,23 +99,23 @@ func (p *Client) explain(err error) error {
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		hint = "; check the host's name in mqtt.broker and mqtt.tls.ca"
 	}
-	return fmt.Errorf("no connection to %s: %w%s", p.cfg.URL, err, hint)
+	return fmt.Errorf("no connection to %s: %w%s", u, err, hint)
 }
 
-// dial opens the transport that the URL names.
-func (p *Client) dial(ctx context.Context) (net.Conn, error) {
-	t := schemes[p.url.Scheme]
+// dial opens the transport that u names.
+func (p *Client) dial(ctx context.Context, u *url.URL) (net.Conn, error) {
+	t := schemes[u.Scheme]
 	conf := p.cfg.TLS.Clone() // nil stays nil
 	if conf == nil {
 		conf = &tls.Config{MinVersion: tls.VersionTLS12}
 	}
-	if !t.web && p.url.Port() == "443" && len(conf.NextProtos) == 0 {
+	if !t.web && u.Port() == "443" && len(conf.NextProtos) == 0 {
 		conf.NextProtos = []string{"mqtt", "x-amzn-mqtt-ca"} // IANA's name of MQTT, and AWS IoT's, which share the port with HTTP
 	}
 	switch {
 	case t.web:
 		d := websocket.Dialer{Subprotocols: []string{"mqtt"}, TLSClientConfig: conf, HandshakeTimeout: p.cfg.ConnectTimeout}
-		c, resp, err := d.DialContext(ctx, p.url.String(), nil)
+		c, resp, err := d.DialContext(ctx, u.String(), nil)
 		if resp != nil && err != nil {
 			return nil, fmt.Errorf("%w (HTTP %s)", err, resp.Status)
 		}
@@ -120,9 +124,9 @@ func (p *Client) dial(ctx context.Context) (net.Conn, error) {
 		}
 		return wsconn.New(c), nil
 	case t.tls:
-		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", p.url.Host)
+		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", u.Host)
 	}
-	return (&net.Dialer{}).DialContext(ctx, "tcp", p.url.Host)
+	return (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
 }
 
 // handOverTimeout is how long paho's Publish waits for its own writer. The writer

@@ -195,6 +195,8 @@ func (p *Client) commandNews(text string, m mqtt.Message, why error) {
 
 // listen subscribes and waits for the broker's answer.
 func (p *Client) listen(l *link, filters map[string]byte, heard mqtt.MessageHandler) error {
+	l.guard.filters.Store(int32(len(filters)))
+	defer l.guard.filters.Store(0)
 	t := l.client.SubscribeMultiple(filters, heard)
 	timeout := time.NewTimer(p.cfg.AckTimeout)
 	defer timeout.Stop()

@@ -98,6 +98,7 @@ type memory struct {
 	downSince                 time.Time
 	spare                     []*entry
 	tally                     [classes]tally
+	held                      *held         // tells the next process of volatile; may be nil
 	gone                      []uint64      // keys that may leave the file
 	forgot                    chan struct{} // there are some
 }
@@ -131,8 +132,7 @@ func (m *memory) offer(msg message) (*receipt, error) {
 	*e = entry{message: msg, put: m.now(), size: msg.size()}
 	e.payload = payload
 	m.insert(e)
-	m.volatile[e.class]++
-	m.volatileBytes += e.size
+	m.alone(e, 1)
 	m.tally[e.class].accepted++
 	m.settle()
 	return nil, nil
@@ -327,6 +327,7 @@ func (m *memory) abandon() (n int) {
 			}
 		}
 	}
+	m.held.close()
 	return n
 }
 
@@ -392,8 +393,7 @@ func (m *memory) forget(e *entry) {
 	m.count--
 	e.list.remove(e)
 	if e.key == 0 {
-		m.volatile[e.class]--
-		m.volatileBytes -= e.size
+		m.alone(e, -1)
 		return
 	}
 	m.gone = append(m.gone, e.key)
@@ -401,6 +401,13 @@ func (m *memory) forget(e *entry) {
 	case m.forgot <- struct{}{}:
 	default:
 	}
+}
+
+// alone counts e, by 1 or -1, among what this process alone holds.
+func (m *memory) alone(e *entry, n int) {
+	m.volatile[e.class] += n
+	m.volatileBytes += int64(n) * e.size
+	m.held.add(e.class, int64(n))
 }
 
 func (m *memory) lease() *entry {

@@ -41,11 +41,12 @@ var (
 // valid beside the error.
 func Probe(ctx context.Context, c Config) (Probed, error) {
 	var seen Probed
-	u, err := c.check()
+	urls, err := c.check()
 	if err != nil {
 		return seen, err
 	}
-	p := &Client{cfg: c, url: u, base: c.Prefix + "/" + c.Agent + "/"}
+	u := urls[0]
+	p := &Client{cfg: c, base: c.Prefix + "/" + c.Agent + "/"}
 	ctx, cancel := context.WithTimeout(ctx, c.ConnectTimeout)
 	defer cancel()
 	began := time.Now()
@@ -54,15 +55,20 @@ func Probe(ctx context.Context, c Config) (Probed, error) {
 		SetCleanSession(true).SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(c.ConnectTimeout).
 		SetUsername(c.Username).SetPassword(c.Password).
 		SetCustomOpenConnectionFn(func(*url.URL, mqtt.ClientOptions) (net.Conn, error) {
-			conn, failed := p.dial(ctx)
-			if t, ok := conn.(*tls.Conn); ok && failed == nil {
+			conn, failed := p.dial(ctx, u)
+			if failed != nil {
+				return nil, failed
+			}
+			if t, ok := conn.(*tls.Conn); ok {
 				seen.TLS = certificate(t.ConnectionState())
 			}
-			return conn, failed
+			g := newGuard(conn)
+			g.filters.Store(1)
+			return g, nil
 		})
 	client := mqtt.NewClient(o)
 	if err = wait(ctx, client.Connect()); err != nil {
-		return seen, p.explain(err)
+		return seen, explain(u, err)
 	}
 	defer client.Disconnect(uint(goodbye.Milliseconds()))
 	seen.Connect = time.Since(began)

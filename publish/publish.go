@@ -32,8 +32,8 @@ const goodbye = time.Second
 // any goroutine; none waits for the network but Close, and none for the medium but
 // Close, Result and Event.
 type Client struct {
-	cfg      Config // its password is taken out
-	url      *url.URL
+	cfg      Config        // its password is taken out
+	urls     []*url.URL    // of the brokers, in order
 	password func() string // a closure, so that printing a Client shows nothing
 	log      *slog.Logger
 	base     string // "<prefix>/<agent>/"
@@ -61,6 +61,7 @@ type Client struct {
 	described time.Time         // when they were told anew last
 
 	link      linkStats
+	place     int // of the broker that was used last; by the run loop alone
 	encoding  timing
 	handOver  timing
 	puback    timing
@@ -81,12 +82,12 @@ type resultStream struct {
 // Open checks c and starts to connect in the background; it never gives up. An
 // error means that c itself is unusable. The caller closes the Client.
 func Open(c Config, log *slog.Logger) (*Client, error) {
-	u, err := c.check()
+	urls, err := c.check()
 	if err != nil {
 		return nil, err
 	}
 	p := &Client{
-		url: u, log: log, base: c.Prefix + "/" + c.Agent + "/",
+		urls: urls, log: log, base: c.Prefix + "/" + c.Agent + "/",
 		wake: make(chan struct{}, 1), draining: make(chan struct{}), done: make(chan struct{}),
 		streams: map[resultKey]*resultStream{},
 	}
@@ -97,7 +98,7 @@ func Open(c Config, log *slog.Logger) (*Client, error) {
 	p.store, p.outbox, p.account = q, q, q
 	secret := c.Password
 	p.password = func() string { return secret }
-	c.Password, c.URL = "", u.String()
+	c.Password, c.URL = "", urls[0].String()
 	p.cfg = c
 	p.rival.own = c.Boot
 	p.link.since = time.Now()
@@ -256,7 +257,7 @@ func (p *Client) Close(ctx context.Context) error {
 	p.cancel()
 	p.hands.Wait()
 	if n := p.store.abandon(); n > 0 {
-		return fmt.Errorf("mqtt: closed with %d messages that %s never took", n, p.url.Host)
+		return fmt.Errorf("mqtt: closed with %d messages that %s never took", n, p.urls[0].Host)
 	}
 	return nil
 }

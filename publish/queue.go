@@ -21,13 +21,14 @@ const (
 func (c class) String() string { return [...]string{"results", "events"}[c] }
 
 // The reasons for which a message is dropped. The last four are refusals: the
-// message was never accepted.
+// message was never accepted. Crash concerns messages of the process before.
 const (
 	reasonFull     = "full"      // the oldest made room
 	reasonThinned  = "thinned"   // another one of its topic and second was kept
 	reasonAge      = "age"       // older than MaxAge
 	reasonClosed   = "closed"    // still waiting, in memory, when the client was closed
 	reasonCorrupt  = "corrupt"   // the file has lost it
+	reasonCrash    = "crash"     // stood in the memory of a process that did not end in order
 	reasonOffline  = "offline"   // durability none, and the broker is away
 	reasonTooLarge = "too-large" // larger than the whole queue
 	reasonDisk     = "disk"      // the medium did not take it

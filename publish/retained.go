@@ -4,6 +4,7 @@ package publish
 
 import (
 	"bytes"
+	"strings"
 	"sync"
 )
 
@@ -102,6 +103,18 @@ func (r *retained) next() (topic string, payload []byte, keep, ok bool) {
 		v.payload = nil
 	}
 	return topic, payload, !v.once, true
+}
+
+// under gives the topics that begin and end so.
+func (r *retained) under(begin, end string) (topics []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range r.topics {
+		if strings.HasPrefix(t, begin) && strings.HasSuffix(t, end) && strings.Count(t[len(begin):], "/") == 1 {
+			topics = append(topics, t)
+		}
+	}
+	return topics
 }
 
 func (r *retained) mark(topic string, v *retainedValue) {

@@ -1,17 +1,16 @@
 package publish
 
-// The client's one loop: connect, send what waits, take acknowledgements, try again.
+// One connection's life: send what waits, take acknowledgements, say goodbye.
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"time"
 
-	"github.com/cenkalti/backoff/v5"
 	mqtt "github.com/eclipse/paho.mqtt.golang"
+
+	"edgeagent/internal/pipeline"
 )
 
 // A window of messages may be on their way at once: as many as keep windowRate
@@ -39,45 +38,6 @@ const (
 
 var errNoAck = errors.New("the broker answers but does not acknowledge messages")
 
-// run connects, serves and waits, over and over, until Close has had its way.
-func (p *Client) run() {
-	defer close(p.done)
-	wait := &backoff.ExponentialBackOff{
-		InitialInterval: p.cfg.MinBackoff, MaxInterval: p.cfg.MaxBackoff, Multiplier: 2, RandomizationFactor: 0.5,
-	}
-	wait.Reset()
-	taken := false // a rival uses our id
-	for !p.finished() {
-		l, err := p.dialOnce()
-		if err == nil {
-			err = p.serve(l)
-			if err == nil {
-				return // drained and disconnected
-			}
-			lasted := time.Since(l.born)
-			if lasted > min(steady, p.cfg.MaxBackoff) {
-				wait.Reset()
-			}
-			taken = taken && lasted < settled
-			if boot, found := p.rival.closed(time.Now()); found {
-				taken = true
-				p.tellRival(boot)
-			}
-		}
-		if p.ctx.Err() != nil {
-			return
-		}
-		d := wait.NextBackOff()
-		if taken {
-			d = p.cfg.TakenBackoff/2 + rand.N(p.cfg.TakenBackoff)
-		}
-		if p.link.down(err) {
-			p.log.Warn("no broker; messages wait in the queue", "error", err, "retry", d.Round(time.Millisecond))
-		}
-		p.sleep(d)
-	}
-}
-
 // finished says that nothing is left to be done without a broker: the client is
 // being closed, and either nothing would be lost or time is up. The broker has
 // told our end by the will.
@@ -89,27 +49,6 @@ func (p *Client) finished() bool {
 		return false
 	}
 	return p.account.atStake() == 0
-}
-
-// dialOnce connects, and gives up early when Close finds nothing to send.
-func (p *Client) dialOnce() (*link, error) {
-	ctx, cancel := context.WithCancel(p.ctx)
-	defer cancel()
-	watched := make(chan struct{})
-	go func() {
-		defer close(watched)
-		select {
-		case <-p.draining:
-			if p.finished() {
-				cancel()
-			}
-		case <-ctx.Done():
-		}
-	}()
-	l, err := p.connect(ctx)
-	cancel()
-	<-watched
-	return l, err
 }
 
 // sleep waits for d, or until Close.
@@ -140,20 +79,26 @@ type flight struct {
 	since time.Time
 }
 
-// serve uses the connection until it fails (an error) or the client is closed
-// and drained (nil). It alone talks to the queue's sending side.
-func (p *Client) serve(l *link) error {
-	if err := p.subscribe(l); err != nil {
+// serve uses the connection until it fails (an error), a better one is there (which
+// it gives), or the client is closed and drained (nil). It alone talks to the queue's
+// sending side.
+func (p *Client) serve(l *link) (better *link, err error) {
+	if err = p.subscribe(l); err != nil {
 		l.abort()
-		return err
+		return nil, l.guard.blame(err)
 	}
 	p.retained.all()
 	p.outbox.online()
-	p.link.up()
-	p.log.Info("connected to the broker", "broker", p.cfg.URL)
+	p.link.up(l)
+	p.log.Info("connected to the broker", "broker", l.url.String())
+	p.arrived(l)
 	p.tellDrops()
 
-	flights, err := p.pump(l)
+	look := p.lookBack(l)
+	flights, better, err := p.pump(l, look.found)
+	if other := look.end(); better == nil {
+		better = other
+	}
 	for _, f := range flights { // what the broker did take must not be sent again
 		select {
 		case <-f.token.Done():
@@ -162,20 +107,33 @@ func (p *Client) serve(l *link) error {
 		}
 	}
 	p.outbox.offline()
-	if err != nil {
+	if err != nil && better == nil {
 		l.abort()
-		return fmt.Errorf("lost the broker: %w", err)
+		return nil, fmt.Errorf("lost the broker: %w", l.guard.blame(err))
 	}
-	p.farewell(l)
+	switch {
+	case err != nil: // just when another one was there
+		l.abort()
+	case better != nil && !p.closing():
+		p.farewell(l, statusOffline) // nobody will be here
+	default:
+		if better != nil {
+			better.abort()
+			better = nil
+		}
+		p.dark(l)
+		p.farewell(l, statusStopped)
+	}
 	_ = p.link.down(nil)
-	return nil
+	return better, nil
 }
 
 // pump sends what there is, at most a window of it at once, and waits for the
 // acknowledgements in the order of sending, which is the order that MQTT
-// promises for them. It returns what is still on its way.
-func (p *Client) pump(l *link) ([]flight, error) {
-	flights := make([]flight, 0, windowMax)
+// promises for them. It returns what is still on its way. When a better connection is
+// found it sends no more, and returns that once all is acknowledged.
+func (p *Client) pump(l *link, found <-chan *link) (flights []flight, better *link, err error) {
+	flights = make([]flight, 0, windowMax)
 	second := time.NewTicker(min(time.Second, p.cfg.AckTimeout))
 	defer second.Stop()
 	pause := time.NewTimer(time.Hour) // until the backlog may go on
@@ -183,7 +141,7 @@ func (p *Client) pump(l *link) ([]flight, error) {
 	drain := p.draining
 	for {
 		window := l.window()
-		for len(flights) < window {
+		for better == nil && len(flights) < window {
 			f, again, ok := p.send(l, backlogShare(window))
 			if again > 0 {
 				pause.Reset(again)
@@ -196,28 +154,29 @@ func (p *Client) pump(l *link) ([]flight, error) {
 		var head <-chan struct{}
 		if len(flights) > 0 {
 			head = flights[0].token.Done()
-		} else if p.closing() && p.account.atStake() == 0 {
-			return nil, nil
+		} else if better != nil || p.closing() && p.account.atStake() == 0 {
+			return nil, better, nil
 		}
 		select {
 		case <-head:
 			if err := flights[0].token.Error(); err != nil {
-				return flights, err
+				return flights, better, err
 			}
 			l.took(time.Since(flights[0].since))
 			p.landed(flights[0])
 			flights = append(flights[:0], flights[1:]...)
 		case <-p.wake:
 		case <-pause.C:
+		case better = <-found:
 		case err := <-l.lost:
-			return flights, err
+			return flights, better, err
 		case <-drain:
 			drain = nil
 		case <-p.ctx.Done():
-			return flights, nil
+			return flights, better, nil
 		case <-second.C:
 			if len(flights) > 0 && time.Since(flights[0].since) > p.cfg.AckTimeout {
-				return flights, errNoAck
+				return flights, better, errNoAck
 			}
 			p.tellDrops()
 		}
@@ -276,10 +235,18 @@ func (p *Client) heard(topic string, payload []byte) {
 	}
 }
 
-// farewell publishes `stopped` and disconnects, so that the last will is not
-// sent.
-func (p *Client) farewell(l *link) {
-	t := l.publish(p.base+"status", 1, true, []byte(statusStopped))
+// dark says of each camera that it gives no frames: nobody looks through it when we
+// have stopped. It is not waited for; the farewell's acknowledgement comes later.
+func (p *Client) dark(l *link) {
+	for _, topic := range p.retained.under(p.base+"camera/", "/status") {
+		l.publish(topic, 1, true, []byte(pipeline.CameraOffline))
+	}
+}
+
+// farewell publishes our last status here and disconnects, so that the last will is
+// not sent.
+func (p *Client) farewell(l *link, status string) {
+	t := l.publish(p.base+"status", 1, true, []byte(status))
 	if !t.WaitTimeout(goodbye) || t.Error() != nil {
 		p.log.Warn("the broker did not take our goodbye; it will tell the last will")
 		l.abort()
@@ -322,7 +289,7 @@ func (p *Client) tellDrops() {
 func (p *Client) dropsInWords() string {
 	text := "since the start:"
 	for c, t := range p.account.tallies() {
-		for _, r := range [...]string{reasonThinned, reasonFull, reasonAge, reasonCorrupt, reasonOffline, reasonTooLarge, reasonDisk, reasonBusy} {
+		for _, r := range [...]string{reasonThinned, reasonFull, reasonAge, reasonCorrupt, reasonCrash, reasonOffline, reasonTooLarge, reasonDisk, reasonBusy} {
 			if n := t.dropped[r]; n > 0 {
 				text += fmt.Sprintf(" %s %s %d", class(c), r, n)
 			}

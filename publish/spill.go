@@ -70,8 +70,7 @@ func (m *memory) spilled(entries []*entry, first uint64) (n int) {
 		case e.list == nil:
 			m.gone = append(m.gone, first+uint64(i))
 		default:
-			m.volatile[e.class]--
-			m.volatileBytes -= e.size
+			m.alone(e, -1)
 			e.key = first + uint64(i)
 			if !e.sent { // else the sender reads it
 				e.payload = nil

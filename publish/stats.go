@@ -12,7 +12,8 @@ import (
 type Stats struct {
 	Connected  bool
 	Since      time.Time // of Connected's present value
-	Broker     string    // URL without credentials
+	Broker     string    // URL without credentials, of the broker in use, else of the first
+	Fallback   bool      // it is not the first
 	Reconnects uint64    // accepted connections after the first
 	LastError  string    // why the last connection failed or ended; "" when connected
 
@@ -43,7 +44,8 @@ type DiskStats struct {
 }
 
 // ClassStats counts the messages of a class since Open. Accepted + Restored =
-// Acked + dropped of these + what is in the queue.
+// Acked + dropped of these + what is in the queue; what was dropped for reason
+// crash is not of these, but of the process before.
 type ClassStats struct {
 	Accepted  uint64
 	Restored  uint64 // accepted by an earlier process, found in the file
@@ -57,6 +59,9 @@ func (p *Client) Stats() Stats {
 	s := Stats{Broker: p.cfg.URL, Classes: make(map[string]ClassStats, classes)}
 	p.link.mu.Lock()
 	s.Connected, s.Since, s.LastError = p.link.connected, p.link.since, p.link.lastError
+	if s.Connected {
+		s.Broker, s.Fallback = p.link.broker, p.link.fallback
+	}
 	if p.link.accepted > 0 {
 		s.Reconnects = p.link.accepted - 1
 	}
@@ -80,12 +85,15 @@ type linkStats struct {
 	since     time.Time
 	accepted  uint64
 	lastError string
+	broker    string // that is or was connected
+	fallback  bool
 }
 
-func (l *linkStats) up() {
+func (l *linkStats) up(c *link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.connected, l.since, l.lastError = true, time.Now(), ""
+	l.broker, l.fallback = c.url.String(), c.place > 0
 	l.accepted++
 }
 

@@ -120,7 +120,7 @@ func TestLife(t *testing.T) {
 		late := observe(t, b.addr())
 		await(t, "the retained region label", func() bool {
 			return late.last(base+"camera/front/model/objects/region/door/label") == "tripod" && late.last(base+"status") == "stopped" &&
-				late.last(base+"camera/front/status") == "online" && late.last(base+"state") != ""
+				late.last(base+"camera/front/status") == "offline" && late.last(base+"state") != ""
 		})
 		if late.last(resultTopic) != "" || late.last(base+"event") != "" {
 			t.Error("a result or event was retained")

@@ -46,18 +46,21 @@ func checkBroker(ctx context.Context, e *examination) []finding {
 	if err != nil {
 		return []finding{bad("broker", "mend mqtt: in the config, or the file's owner and mode", "%s", inWords(err))}
 	}
-	c := publish.Config{
-		URL: m.Broker, Prefix: m.Prefix, Agent: e.cfg.Agent.ID, Boot: randomID(), Username: m.Username, Password: l.password, TLS: l.tls,
-		Results: publish.Class{Durability: publish.Memory, Drop: publish.DropOldest}, Events: publish.Class{Durability: publish.Memory, Drop: publish.DropOldest},
+	var all []finding
+	for _, url := range brokersOf(e.cfg) {
+		c := publish.Config{
+			URL: url, Prefix: m.Prefix, Agent: e.cfg.Agent.ID, Boot: randomID(), Username: m.Username, Password: l.password, TLS: l.tls,
+			Results: publish.Class{Durability: publish.Memory, Drop: publish.DropOldest}, Events: publish.Class{Durability: publish.Memory, Drop: publish.DropOldest},
+		}
+		seen, err := publish.Probe(ctx, c)
+		all = append(all, tellProbe(e, url, seen, err, time.Now())...)
 	}
-	seen, err := publish.Probe(ctx, c)
-	return tellProbe(e, seen, err, time.Now())
+	return all
 }
 
 // tellProbe puts what a try showed into words.
-func tellProbe(e *examination, seen publish.Probed, err error, now time.Time) []finding {
+func tellProbe(e *examination, url string, seen publish.Probed, err error, now time.Time) []finding {
 	var all []finding
-	url := e.cfg.MQTT.Broker
 	if seen.Connect > 0 {
 		all = append(all, good("broker", "%s accepted us after %d ms", url, seen.Connect.Milliseconds()))
 	} else {
@@ -75,7 +78,7 @@ func tellProbe(e *examination, seen publish.Probed, err error, now time.Time) []
 		default:
 			all = append(all, good("tls", "%s; the clock is within its dates", text))
 		}
-	} else if seen.Connect > 0 && !e.local() {
+	} else if seen.Connect > 0 && !loopback(hostOf(url)) {
 		all = append(all, warn("tls", "tls://…:8883, if the network is not yours alone", "none: everybody on the way reads results and the password"))
 	}
 	switch {
@@ -85,10 +88,4 @@ func tellProbe(e *examination, seen publish.Probed, err error, now time.Time) []
 		all = append(all, bad("access", fmt.Sprintf("let user %s write and read %s/%s/# in the broker's access list", orDash(e.cfg.MQTT.Username), e.cfg.MQTT.Prefix, e.cfg.Agent.ID), "%s", inWords(err)))
 	}
 	return all
-}
-
-// local says whether the broker is on this machine.
-func (e *examination) local() bool {
-	host := hostOf(e.cfg.MQTT.Broker)
-	return loopback(host)
 }

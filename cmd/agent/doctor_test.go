@@ -290,7 +290,7 @@ func TestTellProbe(t *testing.T) {
 		{publish.Probed{TLS: cert(time.Hour, year)}, io.EOF, "✗ tls: TLS 1.3, CN=broker by CN=ca, until 2028-02-29: not valid at this machine's time, 2027-03-01T00:00:00Z → set the clock"},
 		{publish.Probed{Connect: time.Millisecond}, publish.ErrNoPublish, "let user me write and read edge/porch/# in the broker's access list"},
 	} {
-		if got := lines(tellProbe(e, c.seen, c.err, now)); !strings.Contains(got, c.want) {
+		if got := lines(tellProbe(e, e.cfg.MQTT.Broker, c.seen, c.err, now)); !strings.Contains(got, c.want) {
 			t.Errorf("%q is not in\n%s", c.want, got)
 		}
 	}

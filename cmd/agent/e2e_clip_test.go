@@ -206,16 +206,22 @@ func TestClipOnEmbeddedBroker(t *testing.T) {
 // get asks the agent's page.
 func get(t testing.TB, url string) (int, string) {
 	t.Helper()
-	resp, err := http.Get(url)
+	code, text, err := tryGet(url)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return code, text
+}
+
+// tryGet is get from who may not be there.
+func tryGet(url string) (code int, text string, err error) {
+	resp, err := http.Get(url)
+	if err != nil {
+		return 0, "", err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(b)
+	return resp.StatusCode, string(b), err
 }
 
 // scrape reads /metrics; each value by its name and labels.

@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 
 	"edgeagent/internal/config"
@@ -41,7 +42,7 @@ func (a *agent) openPublisher(context.Context) error {
 func (a *agent) publisherConfig() (publish.Config, error) {
 	m := a.cfg.MQTT
 	c := publish.Config{
-		URL: m.Broker, Prefix: m.Prefix, Agent: a.cfg.Agent.ID, Boot: a.boot, Username: m.Username,
+		URL: m.Broker, Fallbacks: m.Fallbacks, Prefix: m.Prefix, Agent: a.cfg.Agent.ID, Boot: a.boot, Username: m.Username,
 		Results: class(m.Results), Events: class(m.Events),
 		Dir: string(a.cfg.Agent.DataDir), MaxBytes: int64(m.Queue.MaxBytes), MaxAge: m.Queue.MaxAge.Std(),
 	}
@@ -54,8 +55,8 @@ func (a *agent) publisherConfig() (publish.Config, error) {
 		c.Username, c.Password = brokerUser, a.writer
 		return c, nil
 	}
-	if m.TLS.Insecure && secured(m.Broker) {
-		a.log.Warn("mqtt.tls.insecure: the broker's certificate is not checked, so anybody on the way can read and forge")
+	if unchecked(a.cfg) {
+		a.log.Warn(uncheckedText)
 	}
 	l, err := brokerLogin(a.cfg)
 	c.Password, c.TLS = l.password, l.tls
@@ -73,6 +74,19 @@ func secured(broker string) bool {
 	return strings.HasPrefix(broker, "tls:") || strings.HasPrefix(broker, "wss:")
 }
 
+// brokersOf are the addresses of a broker of the user's own and its fallbacks.
+func brokersOf(cfg *config.Config) []string {
+	return append([]string{cfg.MQTT.Broker}, cfg.MQTT.Fallbacks...)
+}
+
+// uncheckedText tells mqtt.tls.insecure, at the start and in the state.
+const uncheckedText = "mqtt.tls.insecure: the broker's certificate is not checked, so anybody on the way can read and forge"
+
+// unchecked says whether TLS is used and proves nothing.
+func unchecked(cfg *config.Config) bool {
+	return cfg.MQTT.TLS.Insecure && slices.ContainsFunc(brokersOf(cfg), secured)
+}
+
 // brokerLogin reads the password and the certificates that the config names. The
 // errors carry exit codes.
 func brokerLogin(cfg *config.Config) (l login, err error) {
@@ -85,7 +99,7 @@ func brokerLogin(cfg *config.Config) (l login, err error) {
 		return l, fileCode(err)
 	}
 	l.password = password.Reveal()
-	if !secured(m.Broker) {
+	if !slices.ContainsFunc(brokersOf(cfg), secured) {
 		return l, nil
 	}
 	t := publish.TLSConfig{Insecure: m.TLS.Insecure}

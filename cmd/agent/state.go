@@ -120,7 +120,14 @@ func (a *agent) agentState(parts *states, r *rates) publish.AgentState {
 			s.Why = append(s.Why, "camera "+c.Camera+": "+string(c.Status))
 		}
 	}
-	if e := a.client.Stats().Disk.Error; e != "" {
+	st := a.client.Stats()
+	if st.Fallback {
+		s.Why = append(s.Why, "broker: "+a.cfg.MQTT.Broker+" cannot be reached; "+st.Broker+" is used instead")
+	}
+	if unchecked(a.cfg) {
+		s.Why = append(s.Why, uncheckedText)
+	}
+	if e := st.Disk.Error; e != "" {
 		s.Why = append(s.Why, "queue: messages of durability disk are refused: "+e)
 	}
 	if why := a.refused.Load(); why != nil {

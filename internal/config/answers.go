@@ -10,7 +10,7 @@ func CheckSource(text string) error { return Source(text).check() }
 // CheckBroker says what is wrong with mqtt.broker.
 func CheckBroker(text string) error {
 	c := &collector{seen: map[string]bool{}}
-	MQTT{Broker: text}.checkBroker(c)
+	checkBroker(c, "mqtt.broker", text)
 	if ps := c.sorted(); len(ps) > 0 {
 		return errors.New(ps[0].Text)
 	}

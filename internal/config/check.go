@@ -54,7 +54,24 @@ func (c *Config) check(p *collector) {
 
 // check tells what is wrong with the broker and its keys.
 func (m MQTT) check(p *collector) {
-	scheme := m.checkBroker(p)
+	scheme := checkBroker(p, "mqtt.broker", m.Broker)
+	secure := scheme == "" || scheme == "tls" || scheme == "wss"
+	seen := []string{withPort(m.Broker)}
+	for i, b := range m.Fallbacks {
+		key := fmt.Sprintf("mqtt.fallbacks[%d]", i)
+		switch s := checkBroker(p, key, b); {
+		case s == "embedded":
+			p.key(key, "the embedded broker cannot be a fallback; it is there or not with the agent itself")
+		case s != "" && slices.Contains(seen, withPort(b)):
+			p.key(key, "this broker stands above already")
+		default:
+			secure = secure || s == "tls" || s == "wss"
+		}
+		seen = append(seen, withPort(b))
+	}
+	if scheme == "embedded" && len(m.Fallbacks) > 0 {
+		p.key("mqtt.fallbacks", "the embedded broker needs none; they are for a broker of your own, as in broker: tcp://HOST:1883")
+	}
 	m.HomeAssistant.check(p, m.Prefix)
 	if !beginsTopics(m.Prefix) {
 		p.key("mqtt.prefix", "%s cannot begin a topic: words with / between them, without + # $ and spaces", shown(m.Prefix))
@@ -72,7 +89,7 @@ func (m MQTT) check(p *collector) {
 	if scheme == "embedded" && m.Username != "" {
 		p.key("mqtt.username", "the embedded broker has no users; it is for a broker of your own, as in broker: tcp://HOST:1883")
 	}
-	if scheme != "" && scheme != "tls" && scheme != "wss" && m.TLS != (TLS{}) {
+	if !secure && m.TLS != (TLS{}) {
 		p.key("mqtt.tls", "has no effect with this broker; its address would begin with tls:// or wss://")
 	}
 	if (m.TLS.Cert == "") != (m.TLS.Key == "") {
@@ -118,16 +135,15 @@ func (h HomeAssistant) check(p *collector, own string) {
 
 // checkBroker gives the scheme, or "embedded", or "" when it is wrong and told.
 // What is told never repeats more than the scheme: an address may hold a password.
-func (m MQTT) checkBroker(p *collector) string {
-	if m.Broker == "embedded" {
-		return m.Broker
+func checkBroker(p *collector, key, broker string) string {
+	if broker == "embedded" {
+		return broker
 	}
-	const key = "mqtt.broker"
-	scheme, rest, ok := strings.Cut(m.Broker, "://")
+	scheme, rest, ok := strings.Cut(broker, "://")
 	known := withSlashes(slices.Sorted(maps.Keys(brokerPorts)))
 	switch other := otherSchemes[scheme]; {
-	case !ok && nearest(m.Broker, []string{"embedded"}) != "":
-		p.key(key, "%s is no broker, did you mean embedded?", shown(m.Broker))
+	case !ok && nearest(broker, []string{"embedded"}) != "":
+		p.key(key, "%s is no broker, did you mean embedded?", shown(broker))
 	case !ok:
 		p.key(key, "an address begins with %s, as in tcp://192.168.1.10:1883; or write embedded", anyOf(known))
 	case other != "":
@@ -137,9 +153,9 @@ func (m MQTT) checkBroker(p *collector) string {
 	case strings.Contains(rest, "@"):
 		p.key(key, "user name and password do not belong into the address; use username and password_file")
 	default:
-		u, err := url.Parse(m.Broker)
+		u, err := url.Parse(broker)
 		if err != nil || u.Hostname() == "" || u.Port() != "" && !validPort(u.Port()) || u.RawQuery != "" || u.Fragment != "" {
-			p.key(key, "%s is no address; write %s://HOST:PORT", shown(m.Broker), scheme)
+			p.key(key, "%s is no address; write %s://HOST:PORT", shown(broker), scheme)
 		} else if u.Path != "" && u.Path != "/" && (scheme == "tcp" || scheme == "tls") {
 			p.key(key, "%s:// takes no path; write %s://%s", scheme, scheme, u.Host)
 		} else {

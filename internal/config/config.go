@@ -61,7 +61,9 @@ type Agent struct {
 type MQTT struct {
 	// Broker is "embedded" or a URL with scheme tcp, tls, ws or wss; after Load
 	// the URL always has a port.
-	Broker       string   `yaml:"broker"`
+	Broker string `yaml:"broker"`
+	// Fallbacks are brokers for when Broker is away, in order.
+	Fallbacks    []string `yaml:"fallbacks"`
 	Embedded     Embedded `yaml:"embedded"`
 	Prefix       string   `yaml:"prefix"` // first level or levels of every topic
 	Username     string   `yaml:"username"`

@@ -231,6 +231,9 @@ func (c *Config) finish(path string, o Options) error {
 	if c.MQTT.Broker != "embedded" {
 		c.MQTT.Broker = withPort(c.MQTT.Broker)
 	}
+	for i, b := range c.MQTT.Fallbacks {
+		c.MQTT.Fallbacks[i] = withPort(b)
+	}
 	if c.Agent.ID == "" {
 		c.Agent.ID = o.defaultID()
 	}

@@ -86,6 +86,14 @@ type Broker struct {
 
 // Open starts a broker; the caller closes it. A taken port gives a *BusyError.
 func Open(c Config, log *slog.Logger) (*Broker, error) {
+	return openWith(c, &guard{
+		prefix: c.Prefix, user: c.User, password: c.Password,
+		operator: c.Operator, operatorPassword: c.OperatorPassword, discovery: c.Discovery,
+	}, log)
+}
+
+// openWith is Open with access rules of the caller's.
+func openWith(c Config, access mqtt.Hook, log *slog.Logger) (*Broker, error) {
 	if c.Listen == "" {
 		c.Listen = "127.0.0.1:1883"
 	}
@@ -105,13 +113,13 @@ func Open(c Config, log *slog.Logger) (*Broker, error) {
 		}
 		b.web = newDoor("ws", web, serveWeb)
 	}
-	if err := b.start(c); err != nil {
+	if err := b.start(access); err != nil {
 		return nil, errors.Join(fmt.Errorf("embedded broker: %w", err), b.Close())
 	}
 	return b, nil
 }
 
-func (b *Broker) start(c Config) error {
+func (b *Broker) start(access mqtt.Hook) error {
 	limits := mqtt.NewDefaultServerCapabilities()
 	limits.MaximumClients = maxClients
 	limits.MaximumPacketSize = maxPacket
@@ -135,7 +143,7 @@ func (b *Broker) start(c Config) error {
 		doors = append(doors, b.web)
 	}
 	for _, h := range []mqtt.Hook{
-		&guard{prefix: c.Prefix, user: c.User, password: c.Password, operator: c.Operator, operatorPassword: c.OperatorPassword, discovery: c.Discovery},
+		access,
 		&usher{server: b.server, doors: doors},
 		&greeter{server: b.server, waiting: map[*mqtt.Client][]packets.Subscription{}},
 	} {
