@@ -287,7 +287,7 @@ func TestSlowerThanCPU(t *testing.T) {
 	}
 	is(t, c, CPU, Active)
 	closeChain(t, c)
-	if files, _ := filepath.Glob(filepath.Join(cfg.Cache, "*")); len(files) != 1 {
+	if files, _ := filepath.Glob(filepath.Join(cfg.Cache, "measured-*")); len(files) != 1 {
 		t.Errorf("kept figures: %v", files)
 	}
 	cfg.Delegates[0].Options = maps.Clone(cfg.Delegates[0].Options)

@@ -26,7 +26,7 @@ func (c *Config) board() board.Root { return cmp.Or(c.Board, "/") }
 // keepWeights chooses the file for CPU's packed weights, if there is a cache folder and
 // the entry does not say otherwise. Of each model there is one: older ones go.
 func (c *Chain) keepWeights(d *Delegate) {
-	if c.cfg.Cache == "" || d.WeightCache != "" || d.Options[engine.OptionRuntime] == engine.RuntimeTFLite || d.Options[optionWeights] == "pack" {
+	if d.Kind != CPU || c.cfg.Cache == "" || d.WeightCache != "" || d.Options[engine.OptionRuntime] == engine.RuntimeTFLite || d.Options[optionWeights] == "pack" {
 		return
 	}
 	h := sha256.New()

@@ -114,16 +114,16 @@ func (v *video) grab() (int64, error) {
 		}
 		v.pts = int64(pts)
 		size := image.Pt(int(w), int(h))
-		if size == v.size || w == 0 || h == 0 {
+		if w == 0 || h == 0 || size == v.size {
 			break
 		}
-		if v.size != (image.Point{}) {
-			if err := v.resized(size); err != nil {
-				return 0, err
-			}
-			continue
+		if v.size == (image.Point{}) { // the first one
+			v.size = size
+			break
 		}
-		v.size = size
+		if err := v.resized(size); err != nil {
+			return 0, err
+		}
 	}
 	now := pipeline.Now()
 	if v.limit > 0 && now-began > int64(v.limit) {

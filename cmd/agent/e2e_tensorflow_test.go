@@ -53,7 +53,7 @@ cameras: {clip: {source: CLIP, models: [objects, original], pace: lockstep, loop
 	quantized, float := w.results("clip", "objects"), w.results("clip", "original")
 	checkResults(t, float)
 	if len(quantized) != clipFrames || len(float) != clipFrames {
-		t.Fatalf("%d and %d results of %d frames", len(quantized), len(float), clipFrames)
+		t.Fatalf("%d and %d results of %d frames; %+v, %+v", len(quantized), len(float), clipFrames, w.settled("clip", "objects"), w.settled("clip", "original"))
 	}
 	same := 0
 	var took [2][]float64
@@ -129,6 +129,19 @@ func TestTensorFlowDies(t *testing.T) {
 		t.Errorf("the death is not told:\n%s", texts)
 	}
 	r.leavesNothing()
+}
+
+// TestTensorFlowReference: what quantization cost, by TensorFlow's word; LiteRT says the
+// same of the float file (TestEvalReferenceOfDefaultModel).
+func TestTensorFlowReference(t *testing.T) {
+	folder := filepath.Join(filepath.Dir(needTensorFlow(t)), "saved_model")
+	r := evaluated(t, "--out", t.TempDir(), "--reference", "savedmodel:"+folder, photographs(t)).Reference
+	if r.Pictures != 100 || r.Agree.Hits < 97 || r.Top1[0].Hits < 87 || r.Top1[0].Hits > 91 || r.Logits.P50 > 0.25 {
+		t.Errorf("%+v", r)
+	}
+	t.Log(r.Sentence)
+	figure(t, "reference_tensorflow_agreement", fmt.Sprintf("%d/%d", r.Agree.Hits, r.Pictures))
+	figure(t, "reference_tensorflow_right_before_after", fmt.Sprintf("%d %d", r.Top1[0].Hits, r.Top1[1].Hits))
 }
 
 // TestNoTensorFlow: a model that needs it ends the start with the line that says what

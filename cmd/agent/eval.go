@@ -92,7 +92,7 @@ Stopped and called again, it goes on where it was.`,
 	f.StringVar(&o.against, "against", "", "another model, manifest or .tflite, to compare with")
 	f.StringVar(&o.againstLabel, "against-labels", "", "its label file (default: --labels)")
 	f.IntVar(&o.againstTruth, "against-truth-offset", 0, "its --truth-offset (default: the same)")
-	f.StringVar(&o.reference, "reference", "", "the float original, a .tflite file or its manifest: what did quantization cost?")
+	f.StringVar(&o.reference, "reference", "", "the float original, a .tflite file, a manifest, or savedmodel:FOLDER: what did quantization cost?")
 	f.StringVar(&o.out, "out", "eval", "folder for the report and what is needed to go on")
 	f.IntVar(&o.limit, "limit", 0, "evenly chosen pictures at most; 0: all")
 	f.BoolVar(&o.perturb, "perturb", false, "also brightness, colour cast, rotation, blur, noise, JPEG and crop in five strengths: 41 times the work")

@@ -43,7 +43,8 @@ type opened struct {
 // originals opens references by the word before the colon in --reference; without a word it
 // is a .tflite file or its manifest. m is the quantized model. It is the one place to add to.
 var originals = map[string]func(ctx context.Context, o *evalOptions, w *workshop, m *infer.Model, path string) (*opened, error){
-	"tflite": openFloat,
+	"tflite":     openFloat,
+	"savedmodel": openSavedModel,
 }
 
 // openOriginal opens what --reference names.
@@ -59,7 +60,7 @@ func openOriginal(ctx context.Context, o *evalOptions, w *workshop, m *infer.Mod
 	return open(ctx, o, w, m, path)
 }
 
-// floatModel is a float .tflite file in LiteRT.
+// floatModel is a float model in a chain of its own.
 type floatModel struct {
 	*delegates.Chain
 	m      *infer.Model
@@ -74,11 +75,21 @@ func (f *floatModel) LogProbabilities(ctx context.Context, dst []float64, frame 
 	return f.m.LogProbabilities(dst, &f.answer)
 }
 
-// openFloat opens a float .tflite file. Without a manifest of its own it is fed as the
-// quantized model is: the same pixels, as real numbers.
+// openFloat opens a float .tflite file.
 func openFloat(ctx context.Context, o *evalOptions, w *workshop, m *infer.Model, path string) (*opened, error) {
+	return openOther(ctx, o, w, m, path, nil)
+}
+
+// openSavedModel opens a SavedModel's folder or a frozen graph.
+func openSavedModel(ctx context.Context, o *evalOptions, w *workshop, m *infer.Model, path string) (*opened, error) {
+	return openOther(ctx, o, w, m, path, new(infer.SavedModel))
+}
+
+// openOther opens an original; engine nil: in LiteRT. Without a manifest of its own it is
+// fed as the quantized model is: the same pixels, as real numbers.
+func openOther(ctx context.Context, o *evalOptions, w *workshop, m *infer.Model, path string, engine *infer.SavedModel) (*opened, error) {
 	s := *m.Spec
-	s.ID, s.File, s.SHA256, s.Golden = filepath.Base(path), path, "", nil
+	s.ID, s.File, s.SHA256, s.Golden, s.SavedModel = filepath.Base(path), path, "", nil, engine
 	if ext := strings.ToLower(filepath.Ext(path)); ext == ".yaml" || ext == ".yml" {
 		own, err := infer.LoadManifest(path)
 		if err != nil {

@@ -87,7 +87,7 @@ func TestEvalReference(t *testing.T) {
 		text string
 	}{
 		"--reference /nowhere.tflite":                                 {exit.NoInput, "no such file"},
-		"--reference jax:model":                                       {exit.Usage, `no engine "jax"; there are tflite`},
+		"--reference jax:model":                                       {exit.Usage, `no engine "jax"; there are savedmodel, tflite`},
 		"--reference " + defaultFile(t, "manifest.yaml"):              {exit.Data, "has 5 classes, --reference efficientnet_lite0_int8 has 1000"},
 		"--reference " + small(t, "small_float") + " --task raw":      {exit.Data, "is a raw"},
 		"--reference " + filepath.Dir(small(t, "small")) + "/nothing": {exit.NoInput, "no such file"},
