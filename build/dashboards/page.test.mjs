@@ -24,6 +24,11 @@ after(async () => {
   await agent?.remove();
 });
 
+// until waits for a condition; Playwright's own way would evaluate text, which the page forbids.
+async function until(page, what, holds) {
+  for (const end = Date.now() + 60_000; !(await holds()); await page.waitForTimeout(100)) assert.ok(Date.now() < end, `waited in vain for ${what}`);
+}
+
 async function visit(screen, options) {
   const it = await open(browser, agent.url, screen, options);
   await live(it.page);
@@ -90,7 +95,7 @@ test("the Content-Security-Policy holds: what is not the page's own is not run",
     i.src = "http://192.0.2.1/x.png";
     document.body.append(i);
   });
-  await page.waitForFunction(() => globalThis.violations.length >= 2);
+  await until(page, "two violations", async () => (await violations()).length >= 2);
   assert.equal(await page.evaluate(() => globalThis.ran), undefined);
   assert.deepEqual((await violations()).map((v) => v.split(" ")[0]).sort(), ["img-src", "script-src-elem"]);
   await context.close();
@@ -138,7 +143,7 @@ test("thirty seconds without a network, and back, without a reload", async () =>
   line.mend();
   const began = Date.now();
   await page.waitForSelector("#link.up", {timeout: 60_000});
-  await page.waitForFunction((old) => Number(document.querySelector(".picture img").dataset.seq) > old + 200, seq);
+  await until(page, "a picture of after the outage", () => page.$eval(".picture img", (e, old) => Number(e.dataset.seq) > old + 200, seq));
   console.log(`figure: page_back_after_outage_ms: ${Date.now() - began}`);
   assert.ok(await page.evaluate(() => globalThis.untouched), "the page was loaded anew");
   assert.deepEqual(wrong, []);
