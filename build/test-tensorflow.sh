@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 cd "$root"
-export PATH=$PATH:/usr/sbin # Debian keeps mosquitto there
+export PATH=$PATH:/usr/sbin EDGE_AGENT_TEST_TENSORFLOW=1 # Debian keeps mosquitto there
 figures=$cache/figures
 go build -o "$cache/bin/testlog" ./build/testlog
 

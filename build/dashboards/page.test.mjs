@@ -130,8 +130,9 @@ test("a camera that goes and comes back", async () => {
   await context.close();
 });
 
-test("thirty seconds without a network, and back, without a reload", async () => {
+test("thirty seconds without a network, and back, without a reload", async (t) => {
   const line = await cable(agent.url);
+  t.after(() => line.end());
   const {context, page, wrong} = await open(browser, line.url, "phone");
   await live(page);
   await page.evaluate(() => (globalThis.untouched = true));
@@ -148,7 +149,6 @@ test("thirty seconds without a network, and back, without a reload", async () =>
   assert.ok(await page.evaluate(() => globalThis.untouched), "the page was loaded anew");
   assert.deepEqual(wrong, []);
   await context.close();
-  line.end();
 });
 
 test("the agent goes and comes back, without a reload", async () => {

@@ -19,6 +19,9 @@ import (
 func needTensorFlow(t testing.TB) string {
 	t.Helper()
 	needBuild(t)
+	if os.Getenv("EDGE_AGENT_TEST_TENSORFLOW") == "" {
+		t.Skip("TensorFlow is tried by make test-tensorflow; make test does so where that has been")
+	}
 	for path, made := range map[string]string{
 		"bin/edge-infer-tf": "make tensorflow", "build/cache/original/manifest.yaml": "zoo/make.sh tensorflow",
 	} {
