@@ -147,6 +147,7 @@ func modelRun(t *rapid.T, d Durability) {
 			q.clock = old
 			offline()
 		}
+		m.expire(q.t) // as asking does
 		if count, _, _ := q.usage(); count != len(m.items) {
 			t.Fatalf("%d in the queue, %d in the model", count, len(m.items))
 		}

@@ -73,7 +73,7 @@ func TestSchemasRefuse(t *testing.T) {
 }
 
 // local are schemas of what the programs print or serve, which is never sent over MQTT.
-var local = map[string]bool{"edge.inspect/1": true, "edge.doctor/1": true, "edge.eval/1": true, "edge.live/1": true, "edge.model-check/1": true, "edge.delegates/1": true}
+var local = map[string]bool{"edge.inspect/1": true, "edge.doctor/1": true, "edge.eval/1": true, "edge.live/1": true, "edge.model-check/1": true, "edge.delegates/1": true, "edge.config/1": true}
 
 // TestSchemasAreInTheDocs holds docs/mqtt.md against the schemas of what is sent over
 // MQTT: each is named there, and each JSON example is valid.
