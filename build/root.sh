@@ -25,6 +25,17 @@ emulator() {
 	fi
 }
 
+# emulation_obstacle ARCH: why programs of ARCH cannot run here, in words; nothing where they can.
+emulation_obstacle() {
+	if [ "$1" = "$(this_arch)" ]; then
+		return
+	elif [ "$1" != arm64 ]; then
+		echo "there is no emulator for $1 here"
+	elif ! unshare --mount sh -c 'mount --make-rprivate / && mount -t binfmt_misc none /proc/sys/fs/binfmt_misc' 2>/dev/null; then
+		echo "this machine does not let binfmt_misc be mounted"
+	fi
+}
+
 # unpack_here: a hook of mmdebstrap for a root of another architecture. The emulator would need a quarter of an hour to
 # unpack what OpenCV wants: this machine's own dpkg does it, and only the packages' scripts are emulated. It takes the
 # packages for foreign ones, hence the two kinds of --force; dpkg inside sees them as its own.
@@ -105,7 +116,16 @@ in_root() {
 	' root "$place" "${environment[@]}" "$@"
 }
 
-# installed_root: what the root of an installation on Debian 12 has from the start, so that only our packages are
-# measured: what they depend on, a systemd that boots, and something that reads MQTT.
-installed_root=(libopencv-core406 libopencv-imgproc406 libopencv-imgcodecs406 libopencv-videoio406
-	systemd-sysv dbus mosquitto-clients libvulkan1)
+# opencv_packages NUMBER: OpenCV's libraries of that version, which the roots have from the start, so that only our
+# packages are measured.
+opencv_packages() {
+	local module
+	for module in core imgproc imgcodecs videoio; do
+		echo "libopencv-$module$1"
+	done
+}
+
+# installed_root: what the root of an installation on Debian 12 has from the start: that, what the packages depend on
+# besides, a systemd that boots, and something that reads MQTT.
+# shellcheck disable=SC2207 # one word a package
+installed_root=($(opencv_packages 406) systemd-sysv dbus mosquitto-clients libvulkan1)

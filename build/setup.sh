@@ -19,6 +19,7 @@
 opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
 run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
 test=("${run[@]}" mosquitto strace brotli libvulkan1 systemd procps tmux python3-venv)
+test+=(dbus-daemon mmdebstrap)
 cross=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates)
 tensorflow=("${run[@]}" protobuf-compiler libprotobuf-dev)
 bench=("${run[@]}" mosquitto python3-venv)

@@ -6,6 +6,7 @@
 #   build/test-boot.sh [SECTION]...     default: all of build/boot/inside.sh
 
 . "$(dirname "$0")/lib.sh"
+. "$root/build/boot.sh"
 
 cd "$root"
 export PATH=$PATH:/usr/sbin
@@ -13,30 +14,17 @@ absent() {
 	say "not checked: the boot of the unit: $*"
 	exit 0
 }
-[ "$(id -u)" = 0 ] || absent "it needs root"
+look_for_obstacle
+[ -z "$obstacle" ] || absent "$obstacle"
 [ -x /lib/systemd/systemd ] || absent "no systemd here: install the package systemd"
 command -v mosquitto_sub >/dev/null || absent "no mosquitto_sub here: build/setup.sh test"
 grep -q overlay /proc/filesystems || absent "this kernel has no overlayfs"
-cgroups=$(findmnt -n -o TARGET -t cgroup2 | head -n 1)
-[ -n "$cgroups" ] || absent "no cgroup2 is mounted"
-namespaces=(--pid --mount --fork --uts --ipc --net --cgroup --kill-child)
-unshare "${namespaces[@]}" sh -c 'mount --make-rprivate / && mount -t tmpfs tmpfs /mnt && mount -t cgroup2 cgroup2 /mnt' 2>/dev/null ||
-	absent "this machine allows no namespaces with mounts, as in many containers"
 for binary in edge-agent edge-agent-capture libLiteRt.so; do
 	[ -e "bin/$binary" ] || die "no bin/$binary: run make build"
 done
 
 place=$(mktemp -d)
-group=$cgroups/edge-agent-boot-$$
-clean() {
-	rm -rf --one-file-system "$place"
-	local tries
-	for tries in 1 2 3 4 5 6 7 8 9; do # the kernel takes a moment to let the last process go
-		[ -d "$group" ] || break
-		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || sleep 0.3
-	done
-}
-trap clean EXIT
+trap 'end_boot; rm -rf --one-file-system "$place"' EXIT
 
 # What the package installs, and what an administrator did.
 upper=$place/upper debian=$place/debian
@@ -62,78 +50,16 @@ printf '%s\n' 'root:x:0:' 'tty:x:5:' 'video:x:44:edge-agent' 'plugdev:x:46:edge-
 printf 'passwd: files\ngroup: files\nhosts: files\n' >"$debian/etc/nsswitch.conf"
 echo boot >"$debian/etc/hostname"
 echo 0123456789abcdef0123456789abcdef >"$debian/etc/machine-id"
-cp build/boot/inside.sh "$debian/opt/boot/"
-echo "$*" | sed '/^$/d' >"$debian/opt/boot/sections"
 # The journal, which needs more than is here, is a file.
-cat >"$debian/etc/systemd/system/test.service" <<'END'
-[Unit]
-DefaultDependencies=no
-After=basic.target
-[Service]
-Type=oneshot
-ExecStart=/bin/bash /opt/boot/inside.sh
-StandardOutput=append:/opt/boot/log
-StandardError=append:/opt/boot/log
-END
-cat >"$debian/etc/systemd/system/test.target" <<'END'
-[Unit]
-Wants=test.service
-AllowIsolate=yes
-END
+boot_masks="systemd-journald.service systemd-journald.socket systemd-journald-dev-log.socket systemd-journal-flush.service
+	systemd-tmpfiles-setup.service systemd-tmpfiles-setup-dev.service systemd-sysusers.service dbus.socket"
+prepare_boot "$debian" build/boot/inside.sh build/boot/helpers.sh
+echo "$*" | sed '/^$/d' >"$debian/opt/boot/sections"
 mkdir "$debian/etc/systemd/system/edge-agent.service.d"
 printf '[Service]\nStandardOutput=append:/opt/boot/agent.log\nStandardError=append:/opt/boot/agent.log\nWatchdogSec=%s\n' \
 	"${WATCHDOG:-4}" >"$debian/etc/systemd/system/edge-agent.service.d/test.conf"
-# Of a whole boot only what the unit depends on; these have nothing to do here.
-for unit in systemd-journald.service systemd-journald.socket systemd-journald-dev-log.socket systemd-journal-flush.service \
-	systemd-tmpfiles-setup.service systemd-tmpfiles-setup-dev.service systemd-sysusers.service systemd-sysctl.service \
-	systemd-random-seed.service systemd-update-utmp.service systemd-binfmt.service systemd-modules-load.service \
-	systemd-firstboot.service systemd-udevd.service systemd-udev-trigger.service dbus.socket systemd-machine-id-commit.service \
-	proc-sys-fs-binfmt_misc.automount sys-fs-fuse-connections.mount sys-kernel-config.mount sys-kernel-debug.mount \
-	sys-kernel-tracing.mount dev-hugepages.mount dev-mqueue.mount kmod-static-nodes.service systemd-ask-password-console.path \
-	systemd-repart.service systemd-pcrphase.service systemd-pcrphase-sysinit.service timers.target; do
-	ln -s /dev/null "$debian/etc/systemd/system/$unit"
-done
-
-mkdir "$group" 2>/dev/null || absent "no control group can be made below $cgroups"
-(
-	echo "$BASHPID" >"$group/cgroup.procs"
-	exec unshare "${namespaces[@]}" bash -euc '
-		debian=$1 upper=$2
-		mount --make-rprivate /
-		mount --bind "$debian" "$debian"
-		mount -t overlay -o "lowerdir=$upper:/usr" overlay "$debian/usr"
-		mount -t proc proc "$debian/proc"
-		mount -t sysfs -o ro sysfs "$debian/sys"
-		mount -t tmpfs tmpfs "$debian/sys/fs/cgroup"
-		mount -t cgroup2 cgroup2 "$debian/sys/fs/cgroup"
-		mount -t tmpfs -o mode=0755 tmpfs "$debian/run"
-		mount -t tmpfs -o mode=1777 tmpfs "$debian/tmp"
-		mount -t tmpfs -o mode=0755 tmpfs "$debian/dev"
-		for node in null zero full random urandom tty kmsg; do
-			touch "$debian/dev/$node"
-			mount --bind "/dev/$node" "$debian/dev/$node"
-		done
-		mkdir "$debian/dev/shm"
-		mount -t tmpfs -o mode=1777 tmpfs "$debian/dev/shm"
-		# As in a container, systemd expects this to have been done; without, credentials never reach the unit.
-		mount --make-rshared /
-		cd "$debian"
-		exec chroot . /usr/bin/env -i container=lxc PATH=/usr/sbin:/usr/bin:/sbin:/bin SYSTEMD_LOG_TARGET=console \
-			/lib/systemd/systemd --system --unit=test.target --log-target=console --show-status=no
-	' boot "$debian" "$upper"
-) >"$place/console" 2>&1 &
-boot=$!
-# Nothing of the boot outlives this script, however it ends: with unshare goes its PID 1, and with that all.
-trap 'kill -KILL $boot 2>/dev/null || true; wait; clean' EXIT
-while kill -0 $boot 2>/dev/null; do
-	if [ $SECONDS -gt "${BOOT_LIMIT:-300}" ]; then
-		say "the boot hangs and is ended"
-		kill -KILL $boot
-	fi
-	sleep 0.2
-done
 status=0
-wait $boot || status=$?
+boot "$debian" "$place/console" "$upper" || status=$?
 if [ $status != 0 ]; then
 	tail -n 40 "$place/console" "$debian/opt/boot/agent.log" 2>/dev/null >&2 || true
 	cat "$debian/opt/boot/log" >&2 2>/dev/null || true

@@ -164,15 +164,15 @@ func (c *Camera) start() (*session, error) {
 	}
 	// Each of the listed pictures is one frame: a new worker goes on behind the last.
 	src.Files = src.Files[min(int(c.seq), len(src.Files)):]
-	ctx, cancel := context.WithTimeout(c.stopped, c.conf.OpenTimeout+slack)
-	defer cancel()
-	p, err := c.conf.Spawner.Start(ctx, worker.Spec{
+	p, err := c.conf.Spawner.Start(c.stopped, worker.Spec{
 		Kind: "capture", Name: "capture " + c.conf.ID, Binary: c.conf.Binary,
 		Env: environment(src, c.conf.Cache), Build: c.conf.Build, Log: c.conf.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(c.stopped, c.conf.OpenTimeout+slack) // of the source: the worker has come up
+	defer cancel()
 	s := &session{cam: c, p: p, first: c.seq, began: pipeline.Now(), kick: make(chan error, 1), over: make(chan struct{})}
 	for _, v := range c.views {
 		if err == nil {

@@ -188,6 +188,12 @@ func (a *agent) serve(ctx context.Context) error {
 		a.govern(stating, "/")
 	}()
 	defer func() { stop(); <-governed }()
+	followed := make(chan struct{})
+	go func() {
+		defer close(followed)
+		a.clock.follow(stating)
+	}()
+	defer func() { stop(); <-followed }()
 
 	g, gctx := errgroup.WithContext(ctx)
 	for _, m := range a.models {

@@ -24,8 +24,10 @@ type Spec struct {
 	Build  string   // our build id; the worker's must be equal
 	Log    *slog.Logger
 
-	HelloTimeout time.Duration // until the greeting is answered; 0 means 10 s
-	Grace        time.Duration // from SIGKILL until the process is written off; 0 means 2 s
+	// HelloTimeout is until the greeting is answered; 0 means 30 s: from the cold SD
+	// card of a small board, OpenCV's two hundred libraries take a while to load.
+	HelloTimeout time.Duration
+	Grace time.Duration // from SIGKILL until the process is written off; 0 means 2 s
 }
 
 // generations counts the workers that this daemon ever started.
@@ -76,7 +78,7 @@ func begin(ctx context.Context, spec Spec, l life, sock int) (*Process, error) {
 
 func newProcess(spec Spec, l life) *Process {
 	if spec.HelloTimeout == 0 {
-		spec.HelloTimeout = 10 * time.Second
+		spec.HelloTimeout = 30 * time.Second
 	}
 	if spec.Grace == 0 {
 		spec.Grace = 2 * time.Second
