@@ -27,7 +27,7 @@ type Spec struct {
 	// HelloTimeout is until the greeting is answered; 0 means 30 s: from the cold SD
 	// card of a small board, OpenCV's two hundred libraries take a while to load.
 	HelloTimeout time.Duration
-	Grace time.Duration // from SIGKILL until the process is written off; 0 means 2 s
+	Grace        time.Duration // from SIGKILL until the process is written off; 0 means 2 s
 }
 
 // generations counts the workers that this daemon ever started.
