@@ -128,4 +128,4 @@ opencv_packages() {
 # installed_root: what the root of an installation on Debian 12 has from the start: that, what the packages depend on
 # besides, a systemd that boots, and something that reads MQTT.
 # shellcheck disable=SC2207 # one word a package
-installed_root=($(opencv_packages 406) systemd-sysv dbus mosquitto-clients libvulkan1)
+installed_root=($(opencv_packages 406) procps systemd-sysv dbus mosquitto-clients libvulkan1)

@@ -30,7 +30,7 @@ if [ "$(this_arch)" = amd64 ]; then
 	cross+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
 fi
 release=("${cross[@]}" apt-utils gpg gpg-agent)
-board=("${release[@]}" mmdebstrap lintian dpkg-dev)
+board=("${release[@]}" "${test[@]}" lintian dpkg-dev gpgv)
 dashboards=("${run[@]}" mosquitto python3-venv chromium prometheus procps curl)
 command -v node >/dev/null || dashboards+=(nodejs)
 command -v npm >/dev/null || dashboards+=(npm)

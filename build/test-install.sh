@@ -27,16 +27,23 @@ rm "$debian/usr/sbin/policy-rc.d" # here services may start
 echo board >"$debian/etc/hostname"
 echo 0123456789abcdef0123456789abcdef >"$debian/etc/machine-id"
 
-# Two versions of each package that an upgrade changes, and one that comes and goes.
+# Two versions of each package that an upgrade changes, the newer being the older under another number, and one that comes
+# and goes.
 folder=${1:-$place/debs}
-packages=(edge-agent edge-agent-capture-406 edge-agent-data)
 if [ $# -eq 0 ]; then
-	build/deb.sh "$folder" "$arch" "${packages[@]}" edge-agent-runtime edge-agent-runtime-gpu
+	build/deb.sh "$folder" "$arch" edge-agent edge-agent-capture-406 edge-agent-data edge-agent-runtime
 fi
 mkdir -p "$debian"/opt/debs/{old,new,more}
-cp "$folder"/edge-agent{,-capture-406}_*_"$arch.deb" "$folder"/edge-agent-data_*.deb "$folder"/edge-agent-runtime_*_"$arch.deb" "$debian/opt/debs/old/"
-cp "$folder"/edge-agent-runtime-gpu_*_"$arch.deb" "$debian/opt/debs/more/"
-PACKAGE_VERSION=$(dpkg-deb -f "$debian"/opt/debs/old/edge-agent_*.deb Version)+1 build/deb.sh "$debian/opt/debs/new" "$arch" "${packages[@]}"
+changed=("$folder"/edge-agent{,-capture-406}_*_"$arch.deb" "$folder"/edge-agent-data_*.deb)
+version=$(dpkg-deb -f "${changed[0]}" Version)
+cp "${changed[@]}" "$folder"/edge-agent-runtime_*_"$arch.deb" "$debian/opt/debs/old/"
+cp "$folder"/edge-agent-runtime-gpu_*_"$arch.deb" "$debian/opt/debs/more/" 2>/dev/null || true # the short form does without
+for deb in "${changed[@]}"; do
+	rm -rf "$place/newer"
+	dpkg-deb -R "$deb" "$place/newer"
+	sed -i "s/\(^Version: \|= \)${version//./\\.}\(\$\|)\)/\1$version+1\2/g" "$place/newer/DEBIAN/control"
+	quietly dpkg-deb --root-owner-group -Zgzip -z1 -b "$place/newer" "$debian/opt/debs/new/"
+done
 
 boot_wants=multi-user.target
 prepare_boot "$debian" build/boot/package.sh build/boot/helpers.sh

@@ -37,7 +37,7 @@ active() { [ "$(show ActiveState)" = active ]; }
 is() { [ "$(show "$1")" = "$2" ]; }
 status_says() { show StatusText | grep -qE "$1"; }
 logged() { grep -qF "$1" /opt/boot/agent.log; }
-message() { mosquitto_sub -h 127.0.0.1 -C 1 -W "${2:-20}" -t "$1" 2>/dev/null; }
+message() { mosquitto_sub -h 127.0.0.1 -C 1 -W "${2:-60}" -t "$1" 2>/dev/null; }
 main() { show MainPID; }
 micros() { awk '{ printf "%.0f", $1 * 1000000 }' /proc/uptime; }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs inside a boot of build/test-install.sh, in a clean Debian: what dpkg does to the service. The packages are in
-# /opt/debs/old and /opt/debs/new, two versions of the same; /opt/debs/more holds an accelerator's.
+# /opt/debs/old and /opt/debs/new, two versions of the same; /opt/debs/more may hold an accelerator's.
 #
 # The first boot installs, upgrades and leaves the service installed; the second finds it up, removes and purges it.
 
@@ -10,7 +10,7 @@ dpkg() { command dpkg "$@" >>/opt/boot/dpkg.log 2>&1; }
 version_of() { dpkg-query -W -f '${Version}' "$1" 2>/dev/null; }
 package_version() { dpkg-deb -f "/opt/debs/$1"/edge-agent_*.deb Version; }
 journal() { journalctl --no-pager -o cat -u $agent; }
-starts() { journal | grep -c '^Started '; }
+starts() { journal | grep -c 'edge-agent starts'; }
 enabled() { systemctl --quiet is-enabled $agent; }
 config_is() { grep -q "$1" $config; }
 # each process runs the program that is at its place now, and not one that was replaced
@@ -24,20 +24,21 @@ first_boot() {
 	say "-- install"
 	since=$(micros)
 	ok "dpkg -i" dpkg -i /opt/debs/old/*.deb
+	[ $failed = 0 ] || return
 	figure install_dpkg_ms $((($(micros) - since) / 1000))
-	ok "the service is up" await 10 active
+	ok "the service is up" await 60 active
 	ok "results flow" results
 	figure install_to_result_ms $((($(micros) - since) / 1000))
 	ok "it starts at boot" enabled
 	ok "the unit is the package's, without a drop-in" [ "$(show FragmentPath) $(show DropInPaths)" = "/lib/systemd/system/$agent " ]
-	ok "the status tells rate, label and delegate" await 15 status_says '^[1-9][0-9.]* fps; front [A-Za-z ]+ \(cpu\)'
+	ok "the status tells rate, label and delegate" await 60 status_says '^[1-9][0-9.]* fps; front [A-Za-z ]+ \(cpu\)'
 	say "  $(show StatusText)"
 	ok "its log is in the journal" [ "$(starts)" = 1 ]
 	ok "classify" into /opt/boot/classify.txt edge-agent classify --top 1 /usr/share/edge-agent/models/efficientnet_lite0/golden.png
-	say "  $(head -n 1 /opt/boot/classify.txt)"
+	say "  $(sed -n 2p /opt/boot/classify.txt)"
 	ok "doctor finds nothing broken" into /opt/boot/doctor.txt edge-agent doctor
 	# The kernel's clock is this machine's: whatever it is, both must say the same.
-	synced=$(timedatectl show -P NTPSynchronized)
+	synced=$(timedatectl show --property=NTPSynchronized --value)
 	clock_agrees() { message 'edge/+/state' | grep -q "\"clock_synced\":$([ "$synced" = yes ] && echo true || echo false)"; }
 	ok "clock_synced is what timedatectl says ($synced)" clock_agrees
 
@@ -47,21 +48,16 @@ first_boot() {
 	since=$(micros)
 	ok "dpkg -i of a newer version" dpkg -i /opt/debs/new/*.deb
 	ok "it is installed" [ "$(version_of edge-agent)" = "$(package_version new)" ]
-	ok "the service is up" await 10 active
+	ok "the service is up" await 60 active
 	ok "results flow" results
 	figure upgrade_to_result_ms $((($(micros) - since) / 1000))
 	ok "it was started anew, once" [ "$(main)" != "$pid" -a "$(starts)" = 2 ]
 	ok "nothing crashed" is NRestarts 0
-	ok "all processes run the new files" await 10 current
+	ok "all processes run the new files" await 60 current
 	ok "the config is the administrator's" config_is 'fps: 7'
-	ok "and in force" await 15 status_says '^[67]\.[0-9] fps'
+	ok "and in force" await 60 status_says '^[67]\.[0-9] fps'
 
-	say "-- an accelerator's package"
-	ok "dpkg -i" dpkg -i /opt/debs/more/*.deb
-	ok "the agent is started anew, and can use it" await 10 eval '[ "$(starts)" = 3 ] && active'
-	ok "remove" dpkg -r $(dpkg-deb -f /opt/debs/more/*.deb Package)
-	ok "the agent is started anew, without it" await 10 eval '[ "$(starts)" = 4 ] && active'
-	ok "results flow" results
+	[ -z "$(ls /opt/debs/more)" ] || accelerator
 
 	say "-- upgrades of a service that does not run"
 	ok "stop, disable" systemctl --quiet disable --now $agent
@@ -77,13 +73,20 @@ first_boot() {
 	sed -i 's/fsp: 7/fps: 7/' $config
 	ok "enable, start" systemctl --quiet enable --now $agent
 	ok "results flow" results
-	state() { find /var/lib/edge-agent -type f | sort; }
-	state >/opt/boot/state
+}
+
+accelerator() {
+	say "-- an accelerator's package"
+	ok "dpkg -i" dpkg -i /opt/debs/more/*.deb
+	ok "the agent is started anew, and can use it" await 60 eval '[ "$(starts)" = 3 ] && active'
+	ok "remove" dpkg -r $(dpkg-deb -f /opt/debs/more/*.deb Package)
+	ok "the agent is started anew, without it" await 60 eval '[ "$(starts)" = 4 ] && active'
+	ok "results flow" results
 }
 
 second_boot() {
 	say "-- the next boot"
-	ok "the service is up by itself" await 20 active
+	ok "the service is up by itself" await 60 active
 	ok "results flow" results
 
 	say "-- remove"
@@ -94,9 +97,9 @@ second_boot() {
 	ok "the program is gone" [ ! -e /usr/bin/edge-agent -a ! -e /lib/systemd/system/$agent ]
 	ok "the config is kept" config_is 'fps: 7'
 	ok "the state is kept" [ -s /var/lib/edge-agent/last-good.yaml ]
-	ok "dpkg -i" dpkg -i /opt/debs/new/edge-agent_*.deb
-	ok "the service is up again" await 10 active
-	ok "with the config that was kept" await 15 status_says '^[67]\.[0-9] fps'
+	ok "dpkg -i" dpkg -i /opt/debs/old/edge-agent_*.deb
+	ok "the service is up again" await 60 active
+	ok "with the config that was kept" await 60 status_says '^[67]\.[0-9] fps'
 
 	say "-- purge"
 	ok "dpkg -P of all" dpkg -P edge-agent $(dpkg-query -W -f '${Package} ' 'edge-agent-*')
