@@ -144,7 +144,7 @@ func (b *Broker) start(access mqtt.Hook) error {
 	}
 	for _, h := range []mqtt.Hook{
 		access,
-		&usher{server: b.server, doors: doors},
+		&usher{server: b.server, doors: doors, entering: map[string]entry{}},
 		&greeter{server: b.server, waiting: map[*mqtt.Client][]packets.Subscription{}},
 	} {
 		if err := b.server.AddHook(h, nil); err != nil {

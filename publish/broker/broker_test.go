@@ -468,6 +468,38 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestCrowd: of many clients that come at once under one id, one stays.
+func TestCrowd(t *testing.T) {
+	b := open(t, config())
+	for range 20 {
+		var comers sync.WaitGroup
+		clients := make([]mqtt.Client, 8)
+		for i := range clients {
+			o := mqtt.NewClientOptions().AddBroker("tcp://" + b.Addr()).SetProtocolVersion(4).SetAutoReconnect(false).
+				SetClientID("edge-agent-a").SetUsername("agent").SetPassword(secret)
+			clients[i] = mqtt.NewClient(o)
+			comers.Go(func() { clients[i].Connect().WaitTimeout(patience) })
+		}
+		comers.Wait()
+		left := func() (n int) {
+			for _, c := range clients {
+				if c.IsConnectionOpen() {
+					n++
+				}
+			}
+			return n
+		}
+		for end := time.Now().Add(patience); left() != 1; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%d of %d clients with one id are connected", left(), len(clients))
+			}
+		}
+		for _, c := range clients {
+			c.Disconnect(1000)
+		}
+	}
+}
+
 // echoBefore is the retained echo that the i-th client finds.
 func echoBefore(i int) string {
 	if i == 0 {
