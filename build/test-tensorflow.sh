@@ -2,7 +2,8 @@
 # All that shows the second engine: SavedModels and frozen graphs in a real TensorFlow, what must be refused, the demo
 # clip beside the quantized model, the worker's death. After `make tensorflow`; the figures last.
 #
-#   build/test-tensorflow.sh [short]     short: all but the fuzzer and the arm64 build
+#   build/test-tensorflow.sh [short]     short: all but the fuzzer, the arm64 build, and of the zoo's networks the large ones
+#   build/test-tensorflow.sh zoo         only the zoo's networks, by TensorFlow and by LiteRT
 
 . "$(dirname "$0")/lib.sh"
 
@@ -11,8 +12,6 @@ export PATH=$PATH:/usr/sbin EDGE_AGENT_TEST_TENSORFLOW=1 # Debian keeps mosquitt
 figures=$cache/figures
 go build -o "$cache/bin/testlog" ./build/testlog
 
-[ -f "$cache/original/manifest.yaml" ] || zoo/make.sh tensorflow 2>/dev/null || say "without the original model most is skipped"
-failed=0
 module() {
 	eval "$(build/tensorflow.sh env)"
 	cd infer/savedmodel
@@ -20,7 +19,13 @@ module() {
 	LD_LIBRARY_PATH=$(sed -n 's/^-L\([^ ]*\) .*/\1/p' <<<"$CGO_LDFLAGS")
 	go vet ./... && "$@"
 }
-(module go test -json -count=1 ./...) | "$cache/bin/testlog" -figures "$figures.tensorflow" || failed=1
+if [ "${1:-}" = zoo ]; then
+	(module go test -json -count=1 -timeout 20m -run Zoo .) | "$cache/bin/testlog" -figures "$figures.tensorflow-zoo"
+	exit
+fi
+failed=0
+[ -f "$cache/original/manifest.yaml" ] || zoo/make.sh tensorflow 2>/dev/null || say "without the original model most is skipped"
+(module go test -json -count=1 -timeout 20m ${1:+"-$1"} ./...) | "$cache/bin/testlog" -figures "$figures.tensorflow" || failed=1
 if [ "${1:-}" != short ]; then
 	(module go test -run '^$' -fuzz FuzzGraph -fuzztime "${FUZZTIME:-30s}" -parallel 1 .) || failed=1
 fi

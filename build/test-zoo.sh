@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # The tests of the zoo: its Python tests, then every network made, quantized, run by classify and by the raw loop, the
-# table of docs/zoo.md, the tour of docs/tour.md, and inspect on all of them. The figures last. ARCH="lenet5 resnet18"
-# takes only those; CONTINUE=1 goes on where an earlier run was stopped, and keeps what has been made of the same sources;
-# with `short` it is LeNet from scratch and nothing else.
+# table of docs/zoo.md, the tour of docs/tour.md, inspect on all of them, and where `make tensorflow` has been
+# TensorFlow for Go beside LiteRT. The figures last. ARCH="lenet5 resnet18" takes only those; CONTINUE=1 goes on where an
+# earlier run was stopped, and keeps what has been made of the same sources; with `short` it is LeNet from scratch and
+# nothing else.
 #
 #   build/test-zoo.sh [short]
 #   build/test-zoo.sh page    inspect's page in headless Chromium; PICTURES=docs draws the picture of docs/inspect.md
@@ -118,6 +119,13 @@ fi
 echo "== inspect"
 go test -json -count=1 ./infer/inspect ./internal/modelfile | "$cache/bin/testlog" -figures "$figures.inspect" || failed+=("inspect")
 cat "$figures.inspect" >>"$figures"
+if compgen -G "$cache/tensorflow/*/.whole" >/dev/null; then
+	echo "== the float networks by TensorFlow for Go"
+	build/test-tensorflow.sh zoo || failed+=("TensorFlow for Go")
+	cat "$figures.tensorflow-zoo" >>"$figures"
+else
+	say "skipped: the float networks by TensorFlow for Go: 'make tensorflow' fetches it (250 MB); 'make test-tensorflow' compares them too"
+fi
 
 printf '\n== figures\n'
 cat "$figures"

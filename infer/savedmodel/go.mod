@@ -8,6 +8,7 @@ require (
 	edgeagent v0.0.0
 	github.com/tensorflow/tensorflow v2.11.0+incompatible
 	github.com/tensorflow/tensorflow/tensorflow/go/core v0.0.0
+	golang.org/x/sys v0.49.0
 	google.golang.org/protobuf v1.36.11
 )
 
@@ -16,7 +17,6 @@ require (
 	github.com/elastic/go-seccomp-bpf v1.6.0 // indirect
 	github.com/landlock-lsm/go-landlock v0.11.0 // indirect
 	golang.org/x/net v0.44.0 // indirect
-	golang.org/x/sys v0.49.0 // indirect
 	kernel.org/pub/linux/libs/security/libcap/psx v1.2.77 // indirect
 )
 
