@@ -63,7 +63,7 @@ if [ -z "${EDGE_AGENT_ECLIPSE_SUITE:-}" ] && [ ! -d "$cache/eclipse-suite" ] && 
 	mv "$cache/eclipse-suite.new" "$cache/eclipse-suite"
 fi
 [ ! -d "$cache/eclipse-suite" ] || export EDGE_AGENT_ECLIPSE_SUITE=${EDGE_AGENT_ECLIPSE_SUITE:-$cache/eclipse-suite}
-tests publish-broker -timeout 10m ./publish/broker
+tests publish-broker -timeout 20m ./publish/broker
 fuzz FuzzQueueFile ./publish -fuzzminimizetime 5x
 fuzz FuzzCommand ./publish
 fuzz FuzzBroker ./publish

@@ -131,6 +131,8 @@ func (b *Broker) start(access mqtt.Hook) error {
 	// Not 24 h: mochi would take retained messages away after that time, and with
 	// them the status of an agent that has been online for a day.
 	limits.MaximumMessageExpiryInterval = 0
+	// A PUBACK would else bring its publisher's own user properties back.
+	limits.Compatibilities.NoInheritedPropertiesOnAck = true
 	b.server = mqtt.New(&mqtt.Options{
 		Capabilities: limits,
 		Logger:       quiet(b.log),

@@ -39,8 +39,14 @@ var (
 	suiteFailed = regexp.MustCompile(`(?m)^(?:FAIL|ERROR): (test_\w+)`)
 )
 
-// TestEclipseSuite runs its tests of MQTT 3.1.1, and with EDGE_AGENT_TEST_LONG those of
-// MQTT 5 for what they are worth: some of them fail at any broker.
+// suiteMayFail are the tests of the suite that fail here, and why that stays so.
+var suiteMayFail = map[string]string{
+	"test_flow_control2":     "the DISCONNECT with its reason is sent, and lost as the client goes on writing to a closed connection",
+	"test_server_keep_alive": "wants keep-alives of 120 s cut to 60, which is the business of the suite's own broker",
+	"test_subscribe_failure": "knows 0x80 alone for a refusal, where MQTT 5 has 0x87: not authorized",
+}
+
+// TestEclipseSuite runs its tests of MQTT 3.1.1 and 5.
 func TestEclipseSuite(t *testing.T) {
 	suite := os.Getenv("EDGE_AGENT_ECLIPSE_SUITE")
 	if suite == "" {
@@ -58,7 +64,7 @@ func TestEclipseSuite(t *testing.T) {
 			}
 			defer func() { _ = b.Close() }()
 			host, port, _ := net.SplitHostPort(b.Addr())
-			ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, "python3", wrapper, program, host, port)
 			cmd.Dir = filepath.Join(suite, "interoperability")
@@ -79,10 +85,16 @@ func TestEclipseSuite(t *testing.T) {
 			if len(failed) > 0 {
 				t.Logf("figure: %s_failed: %s", name, strings.Join(failed, " "))
 			}
-			if program == "client_test.py" && (ran != 10 || len(failed) > 0) {
-				t.Errorf("%d ran, failed: %v\n%s", ran, failed, out.String())
-			} else if ran == 0 {
-				t.Logf("it did not end, or did not begin:\n%s", out.String())
+			wanted := map[string]int{"client_test.py": 10, "client_test5.py": 27}[program]
+			if ran != wanted {
+				t.Errorf("%d of %d ran\n%s", ran, wanted, out.String())
+			}
+			for _, name := range failed {
+				if why := suiteMayFail[name]; why != "" && program == "client_test5.py" {
+					t.Logf("%s: %s", name, why)
+				} else {
+					t.Errorf("%s failed\n%s", name, out.String())
+				}
 			}
 		})
 	}
