@@ -17,7 +17,7 @@
 . "$(dirname "$0")/lib.sh"
 
 opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
-run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients "${opencv[@]}")
+run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients libturbojpeg0 "${opencv[@]}")
 test=("${run[@]}" mosquitto strace brotli libvulkan1 systemd procps tmux python3-venv)
 test+=(dbus-daemon mmdebstrap)
 cross=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates)

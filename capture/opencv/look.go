@@ -17,6 +17,7 @@ import (
 const (
 	motionPeriod = int64(200 * time.Millisecond) // between two looks for motion
 	lookPeriod   = int64(time.Second)            // and for the rest
+	lookGrace    = int64(500 * time.Millisecond) // for which that waits for a frame that is decoded anyway
 
 	motionWidth = 160 // pixels of the gray picture that motion is seen in; noise averages out
 
@@ -77,9 +78,13 @@ func (k *looker) Close() {
 	}
 }
 
-// due says whether the frame of that instant is to be looked at.
-func (k *looker) due(at int64) bool {
-	return k.motion != nil && at >= k.nextMotion || (k.frozen > 0 || k.lens != nil) && at >= k.nextLook
+// due says whether the frame of that instant is to be looked at. What need not be
+// at once waits a while for a frame that is wanted, and decoded for that.
+func (k *looker) due(at int64, wanted func() bool) bool {
+	if k.motion != nil && at >= k.nextMotion {
+		return true
+	}
+	return (k.frozen > 0 || k.lens != nil) && at >= k.nextLook && (at >= k.nextLook+lookGrace || wanted())
 }
 
 // seen is what a look found.
@@ -198,7 +203,7 @@ func (g *gate) passes(m *source.Motion, at int64) bool {
 // concerns those who want it, not this. It returns why the source is to be given up.
 func (l *loop) look(at int64) error {
 	k := l.looker
-	if k == nil || !k.due(at) {
+	if k == nil || !k.due(at, l.wanted) {
 		return nil
 	}
 	l.src.Lock()

@@ -259,7 +259,7 @@ func (l *loop) next() (*view, uint32) {
 		return nil, 0
 	}
 	for _, v := range w.views {
-		if !v.waits || v.last >= w.seq || (!w.lock && w.at < v.fill.T[0]) {
+		if !w.due(v) {
 			continue
 		}
 		if w.motion != nil && !v.gate.passes(w.motion, w.at) {
@@ -278,6 +278,20 @@ func (l *loop) next() (*view, uint32) {
 		return v, thinned
 	}
 	return nil, 0
+}
+
+// wanted says whether a view will have the frame that stands, as far as is known
+// before motion is looked for.
+func (l *loop) wanted() bool {
+	w := l.w
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, v := range w.views {
+		if w.due(v) && (w.motion == nil || v.gate.passes(w.motion, w.at)) {
+			return true
+		}
+	}
+	return false
 }
 
 // answer cooks the frame into the slot that was lent and says so.

@@ -45,7 +45,7 @@ func openHTTP(o source.Open) (grabber, error) {
 	kind, params, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")) // none: FFmpeg may know
 	switch kind {
 	case "multipart/x-mixed-replace", "multipart/mixed":
-		return &mjpegStream{jpegs: jpegs{web: web}, parts: newParts(web.watched(resp.Body), params["boundary"])}, nil
+		return &mjpegStream{jpegs: jpegs{web: web, unjpeg: newUnjpeg()}, parts: newParts(web.watched(resp.Body), params["boundary"])}, nil
 	case "image/jpeg", "image/jpg":
 		web.hangUp()
 		g, err := openPoll(web, singlePoll)
@@ -61,6 +61,7 @@ func openHTTP(o source.Open) (grabber, error) {
 // jpegs is a grabber of JPEGs: the newest is kept as it came, and decoded if wanted.
 type jpegs struct {
 	web     *webcam
+	unjpeg  *unjpeg
 	granted string
 	fps     float64
 	picture []byte // as it was grabbed
@@ -105,18 +106,12 @@ func (g *jpegs) Retrieve(m *gocv.Mat) error {
 	if g.whole != nil {
 		return g.whole
 	}
-	if err := gocv.IMDecodeIntoMat(g.picture, gocv.IMReadColor, m); err != nil {
-		return err
-	}
-	if m.Empty() {
-		return errors.New("the JPEG cannot be decoded")
-	}
-	return nil
+	return g.unjpeg.Decode(g.picture, m)
 }
 
 // Info knows no size before the first picture.
 func (g *jpegs) Info() source.Info {
-	return source.Info{Backend: "JPEG over HTTP", FPS: g.fps, Granted: g.granted}
+	return source.Info{Backend: "JPEG over HTTP by " + g.unjpeg.Name(), FPS: g.fps, Granted: g.granted}
 }
 
 // Interrupt ends a Grab that waits.
@@ -124,6 +119,7 @@ func (g *jpegs) Interrupt() { g.web.close() }
 
 // Close hangs up.
 func (g *jpegs) Close() error {
+	g.unjpeg.Close()
 	g.web.hangUp()
 	g.web.close()
 	g.web.client.CloseIdleConnections()
@@ -162,6 +158,7 @@ func openPoll(web *webcam, every time.Duration) (*poll, error) {
 		return nil, fail(source.FailOpen, "%s: %v", web.name, err)
 	}
 	g.next = 0 // the first Grab gives it
+	g.unjpeg = newUnjpeg()
 	return g, nil
 }
 

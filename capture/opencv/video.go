@@ -77,13 +77,16 @@ func open(where string, api gocv.VideoCaptureAPI, params ...gocv.VideoCapturePro
 	return vc, nil
 }
 
-// preload has GStreamer find its plugins if the source may need them. It belongs
+// preload loads what the source may need: TurboJPEG, and GStreamer with its plugins, which it finds. It belongs
 // before the cage is shut: then it writes the list of them that the next worker reads,
 // which saves that half a second of processor time and the loading of all of them.
 func preload(s source.Source) {
 	rtsp := s.Kind == source.URL && strings.HasPrefix(s.Where, "rtsp") && s.Backend != source.FFmpeg && gstreamerReadsRTSP()
 	if rtsp || s.Kind == source.GStreamer {
 		C.ea_gst_init()
+	}
+	if s.Kind == source.URL && strings.HasPrefix(s.Where, "http") {
+		loadTurbo()
 	}
 }
 

@@ -228,6 +228,12 @@ func (w *Worker) accept(r *worker.Request) (*loop, bool) {
 	return nil, false
 }
 
+// due says whether a view waits for the frame that stands, or for an older one.
+// w.mu is held.
+func (w *Worker) due(v *view) bool {
+	return v.waits && v.last < w.seq && (w.lock || w.at >= v.fill.T[0])
+}
+
 // expire answers a fill whose deadline has passed, even while the loop is stuck in
 // the source.
 func (w *Worker) expire(v *view) {
