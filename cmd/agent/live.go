@@ -209,7 +209,8 @@ type liveState struct {
 	Lines     []lineBoard   `json:"lines"`
 	Missing   []web.Missing `json:"missing"`
 	MQTT      liveMQTT      `json:"mqtt"`
-	Pixels    string        `json:"pixels"` // where pictures may go, as the config says
+	Pixels    string        `json:"pixels"`  // where pictures may go, as the config says
+	Viewers   int           `json:"viewers"` // pages that are open
 }
 
 // liveMQTT is the connection to the broker.
@@ -235,7 +236,7 @@ func (a *agent) liveSource() func() ([]byte, error) {
 	return func() ([]byte, error) {
 		s := liveState{
 			Schema: "edge.live/1", Cameras: []any{}, Models: []any{}, Delegates: []any{}, Lines: a.board.linesNow(),
-			Missing: append([]web.Missing{}, a.Missing()...), Pixels: a.cfg.Pixels,
+			Missing: append([]web.Missing{}, a.Missing()...), Pixels: a.cfg.Pixels, Viewers: a.board.live.Viewers(),
 		}
 		if !a.opened() {
 			return json.Marshal(s)

@@ -66,7 +66,7 @@ func (details) ModelPage(id string) ([]byte, error) { return []byte("<p>" + id),
 func siteFor(t *testing.T, loopback bool, l *Login, did *[]string) http.Handler {
 	t.Helper()
 	g := &gate{login: l, loopback: loopback, sessions: NewSessions(), cookie: "edge-agent-1"}
-	return handler(parts(did), g, true, quiet())
+	return handler(t.Context(), parts(did), g, true, quiet())
 }
 
 // ask sends a request to a handler; header lines are "Name: value".

@@ -3,6 +3,7 @@
 package web
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 
@@ -17,9 +18,9 @@ type siteParts struct {
 	log   *slog.Logger
 }
 
-// handler is the whole site.
-func handler(p Parts, g *gate, profiles bool, log *slog.Logger) http.Handler {
-	s := &siteParts{parts: p, gate: g, album: &album{source: p.Pictures, pages: map[shot]*albumPage{}}, log: log}
+// handler is the whole site. When ctx ends, nobody waits for a turn any more.
+func handler(ctx context.Context, p Parts, g *gate, profiles bool, log *slog.Logger) http.Handler {
+	s := &siteParts{parts: p, gate: g, album: newAlbum(ctx, p.Pictures), log: log}
 	site := http.NewServeMux()
 	addFiles(site)
 	site.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) {

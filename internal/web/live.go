@@ -5,6 +5,7 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ const (
 	viewerBuffer = 64               // messages that a viewer may be behind; what comes then, it misses
 	sendPatience = 10 * time.Second // for a viewer to take what was sent
 	maxViewers   = 100
+	aloneEach    = 10 * time.Millisecond // that a viewer is left alone after it was sent something, for each that looks
 )
 
 // Live hands on to all open pages what happens. Nobody who sends is ever held up: a
@@ -34,17 +36,19 @@ type Live struct {
 	mu      sync.Mutex
 	viewers map[chan []byte]bool
 	closed  bool
+	over    chan struct{} // closed when closed becomes true
 
 	last   sync.Mutex // guards what follows, and has one viewer at a time ask for the state
 	lastAt time.Time
 	lastIs []byte
+	asSent []byte // lastIs as a message
 }
 
 // NewLive makes one; state gives the whole state as one line of JSON, and is asked
 // at most once a second however many watch; history gives likewise what a page that
 // opens now has missed.
 func NewLive(state, history func() ([]byte, error)) *Live {
-	return &Live{state: state, history: history, viewers: map[chan []byte]bool{}}
+	return &Live{state: state, history: history, viewers: map[chan []byte]bool{}, over: make(chan struct{})}
 }
 
 // Watched says whether anybody looks: if not, nothing need be made ready.
@@ -76,16 +80,22 @@ func message(kind string, line []byte) []byte {
 
 // State is the state, no older than a second.
 func (l *Live) State() ([]byte, error) {
+	b, _, err := l.now()
+	return b, err
+}
+
+// now is the state, and it as a message. Both are shared, and not to be changed.
+func (l *Live) now() (state, m []byte, err error) {
 	l.last.Lock()
 	defer l.last.Unlock()
 	if l.lastIs == nil || time.Since(l.lastAt) > statePeriod*9/10 {
 		b, err := l.state()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		l.lastIs, l.lastAt = b, time.Now()
+		l.lastIs, l.asSent, l.lastAt = b, message("state", b), time.Now()
 	}
-	return l.lastIs, nil
+	return l.lastIs, l.asSent, nil
 }
 
 // errFull says that no more pages may be open.
@@ -117,7 +127,10 @@ func (l *Live) leave(v chan []byte) {
 func (l *Live) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.closed = true
+	if !l.closed {
+		l.closed = true
+		close(l.over)
+	}
 	for v := range l.viewers {
 		delete(l.viewers, v)
 		l.watched.Add(-1)
@@ -157,23 +170,68 @@ func (l *Live) serveEvents(w http.ResponseWriter, r *http.Request) {
 	if past, err := l.history(); err != nil || r.Method == http.MethodHead || !write(message("history", past)) {
 		return
 	}
-	tick := time.NewTicker(statePeriod)
-	defer tick.Stop()
+	due := time.NewTimer(0)
+	defer due.Stop()
 	for {
-		if state, err := l.State(); err != nil || !write(message("state", state)) {
+		var all []byte
+		now := false // the state is due
+		select {
+		case <-r.Context().Done():
+			return
+		case m, open := <-v:
+			if !open {
+				return
+			}
+			all = append(all, m...)
+		case <-due.C:
+			now = true
+		}
+		all = gather(all, v)
+		select {
+		case <-due.C:
+			now = true
+		default:
+		}
+		if now {
+			_, m, err := l.now()
+			if err != nil {
+				return
+			}
+			all = append(all, m...)
+			due.Reset(statePeriod)
+		}
+		if !write(all) || !l.leaveAlone(r.Context()) {
 			return
 		}
-		for due := false; !due; {
-			select {
-			case <-r.Context().Done():
-				return
-			case m, open := <-v:
-				if !open || !write(m) {
-					return
-				}
-			case <-tick.C:
-				due = true
+	}
+}
+
+// leaveAlone waits a little before a viewer is sent more, the longer the more look: what
+// comes meanwhile goes in one piece, so that all of them together cost no more than so
+// many pieces a second. It says whether anybody still looks.
+func (l *Live) leaveAlone(ctx context.Context) bool {
+	timer := time.NewTimer(aloneEach * time.Duration(l.Viewers()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-l.over:
+	}
+	return false
+}
+
+// gather puts behind a piece what else has come.
+func gather(piece []byte, v chan []byte) []byte {
+	for {
+		select {
+		case m := <-v:
+			if m == nil { // closed
+				return piece
 			}
+			piece = append(piece, m...)
+		default:
+			return piece
 		}
 	}
 }

@@ -9,9 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -201,4 +204,50 @@ func TestCloseEndsStreams(t *testing.T) {
 		t.Error(err)
 	}
 	http.DefaultClient.CloseIdleConnections()
+}
+
+// pieces counts what is written to a viewer.
+type pieces struct {
+	*httptest.ResponseRecorder
+	n int
+}
+
+func (p *pieces) Write(b []byte) (int, error) {
+	p.n++
+	return p.ResponseRecorder.Write(b)
+}
+
+// TestManyAreSentFewerPieces: fifty who look are sent all that happens, in no more than
+// a hundred pieces a second among them.
+func TestManyAreSentFewerPieces(t *testing.T) {
+	const viewers, lasts, perSecond = 50, 10, 20
+	synctest.Test(t, func(t *testing.T) {
+		l := still()
+		ctx, cancel := context.WithCancel(t.Context())
+		all := make([]*pieces, viewers)
+		var wg sync.WaitGroup
+		for i := range all {
+			all[i] = &pieces{ResponseRecorder: httptest.NewRecorder()}
+			wg.Go(func() { l.serveEvents(all[i], httptest.NewRequestWithContext(ctx, http.MethodGet, "/api/events", nil)) })
+		}
+		synctest.Wait()
+		for range lasts * perSecond {
+			l.Send("result", []byte(`{}`))
+			time.Sleep(time.Second / perSecond)
+		}
+		time.Sleep(2 * time.Second)
+		cancel()
+		wg.Wait()
+		sum := 0
+		for i, p := range all {
+			sum += p.n
+			text := p.Body.String()
+			if results, states := strings.Count(text, "event: result"), strings.Count(text, "event: state"); results != lasts*perSecond || states < lasts*3/4 {
+				t.Errorf("viewer %d was sent %d of %d results, and %d states in %d s", i, results, lasts*perSecond, states, lasts+2)
+			}
+		}
+		if most := 100*(lasts+2) + 3*viewers; sum > most {
+			t.Errorf("%d pieces were sent, at most %d were due", sum, most)
+		}
+	})
 }

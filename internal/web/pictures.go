@@ -1,7 +1,8 @@
 package web
 
 // What the cameras see: pictures that are made while somebody asks, and at most two a
-// second of each camera however many do.
+// second of each camera however many do. Those who look share a number of answers a
+// second, so that the frames keep theirs.
 
 import (
 	"bytes"
@@ -12,6 +13,8 @@ import (
 	"net/url"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // Pictures gives what a camera sees.
@@ -40,14 +43,24 @@ func (r *RefusalError) Error() string { return r.Text }
 const (
 	pictureLasts = 450 * time.Millisecond // a little less than what a page waits for the next one
 	pictureWait  = 3 * time.Second
+
+	picturesASecond = 10               // to all who look together
+	picturesAtOnce  = 10               // after a while in which fewer were asked for
+	turnLater       = 20 * time.Second // a turn beyond that is not waited for
 )
 
 // album keeps each camera's last picture for as long as it counts as new.
 type album struct {
 	source Pictures
+	ctx    context.Context // nobody waits for a turn after its end
+	turns  *rate.Limiter
 
 	mu    sync.Mutex
 	pages map[shot]*albumPage
+}
+
+func newAlbum(ctx context.Context, source Pictures) *album {
+	return &album{source: source, ctx: ctx, turns: rate.NewLimiter(picturesASecond, picturesAtOnce), pages: map[shot]*albumPage{}}
 }
 
 type shot struct {
@@ -91,6 +104,36 @@ func (a *album) get(ctx context.Context, what shot) (*Picture, error) {
 	return p.picture, p.err
 }
 
+// inTurn gives a picture that is new when it is the asker's turn. A page waits for a
+// picture before it asks for the next, so that many pages see fewer each.
+func (a *album) inTurn(ctx context.Context, what shot) (*Picture, error) {
+	p, err := a.get(ctx, what)
+	if err != nil {
+		return nil, err // takes no turn
+	}
+	turn := a.turns.Reserve()
+	wait := turn.Delay()
+	if wait == 0 {
+		return p, nil
+	}
+	if wait > turnLater {
+		turn.Cancel()
+		return nil, &RefusalError{http.StatusServiceUnavailable, "too many look at pictures"}
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return a.get(ctx, what)
+	case <-a.ctx.Done():
+		err = &RefusalError{http.StatusServiceUnavailable, "the agent ends"}
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	turn.Cancel()
+	return nil, err
+}
+
 // viewHeader carries what was seen in a picture: JSON, percent-encoded.
 const viewHeader = "Edge-View"
 
@@ -101,7 +144,7 @@ func (s *siteParts) serveSnapshot(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "size is page or full", http.StatusBadRequest)
 		return
 	}
-	p, err := s.album.get(r.Context(), shot{r.PathValue("camera"), size == "full"})
+	p, err := s.album.inTurn(r.Context(), shot{r.PathValue("camera"), size == "full"})
 	if err != nil {
 		sendRefusal(w, err)
 		return

@@ -106,6 +106,7 @@ func Open(c Config, p Parts, log *slog.Logger) (*Server, error) {
 		return nil, err
 	}
 	ctx, stop := context.WithCancel(context.Background())
+	ending, end := context.WithCancel(ctx)
 	addr := listener.Addr().(*net.TCPAddr) // what "tcp" listens on
 	loopback := addr.IP.IsLoopback()
 	g := &gate{
@@ -128,7 +129,7 @@ func Open(c Config, p Parts, log *slog.Logger) (*Server, error) {
 		done: make(chan struct{}),
 		log:  log,
 		http: &http.Server{
-			Handler:           handler(p, g, c.Profiles && loopback, log),
+			Handler:           handler(ending, p, g, c.Profiles && loopback, log),
 			TLSConfig:         c.TLS,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       readTimeout,
@@ -139,6 +140,7 @@ func Open(c Config, p Parts, log *slog.Logger) (*Server, error) {
 			BaseContext:       func(net.Listener) context.Context { return ctx },
 		},
 	}
+	s.http.RegisterOnShutdown(end)
 	if p.Live != nil {
 		s.http.RegisterOnShutdown(p.Live.close)
 	}

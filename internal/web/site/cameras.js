@@ -4,14 +4,17 @@
 
 const PICTURE_PERIOD = 500; // ms
 const PATIENCE = 2000; // after a refusal
+const SELDOM = 1500; // between two pictures: the page says why
 
 const cards = new Map(); // by camera
 let pixels = "local";
+let viewers = 1; // pages that are open
 
 // drawCameras makes the cards that are missing, takes away those of cameras that are
 // gone, and fills the rest.
 function drawCameras(s) {
   pixels = s.pixels;
+  viewers = s.viewers;
   const names = s.cameras.map((c) => c.camera);
   for (const [name, card] of cards) if (!names.includes(name)) {
     card.gone = true;
@@ -27,12 +30,12 @@ function drawCameras(s) {
 }
 
 function newCard(name) {
-  const card = {name, seen: false, away: false, img: make("img"), marks: make("div", "marks"), none: make("p", "none", ""), head: make("h3"), lines: make("div", "lines"), actions: make("p", "actions")};
+  const card = {name, seen: false, away: false, img: make("img"), marks: make("div", "marks"), none: make("p", "none", ""), head: make("h3"), pace: make("p", "pace"), lines: make("div", "lines"), actions: make("p", "actions")};
   card.img.hidden = true;
   card.img.alt = "";
   card.marks.setAttribute("aria-hidden", "true"); // the picture's own text says it
   card.picture = make("div", "picture", card.img, card.marks, card.none);
-  card.root = make("article", "camera", card.head, card.picture, card.lines, card.actions);
+  card.root = make("article", "camera", card.head, card.picture, card.pace, card.lines, card.actions);
   card.root.dataset.camera = name;
   $("cameras").append(card.root);
   new IntersectionObserver((e) => (card.seen = e[e.length - 1].isIntersecting)).observe(card.picture);
@@ -75,7 +78,14 @@ async function look(card) {
       wait = PATIENCE; // no connection; the head of the page says so
     }
     await pause(Math.max(0, wait - (performance.now() - began)));
+    sayPace(card, wait === PICTURE_PERIOD ? performance.now() - began : 0);
   }
+}
+
+// sayPace says why pictures come seldom: those who look share them.
+function sayPace(card, took) {
+  const why = took > SELDOM && viewers > 1 ? viewers + " pages are open and share the pictures: one in " + ms(took / 1000) + " s" : "";
+  if (card.pace.textContent !== why) card.pace.textContent = why;
 }
 
 // noPicture says why none is to be asked for: "" when nobody looks; null: it is.
