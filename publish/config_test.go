@@ -56,6 +56,18 @@ func TestURLs(t *testing.T) {
 	}
 }
 
+// TestHints: who speaks TLS to a port without it, or the other way round, is told so.
+func TestHints(t *testing.T) {
+	m := newMosquitto(t)
+	m.start(t)
+	for scheme, other := range map[string]string{"tls": "tcp", "wss": "ws"} {
+		p := open(t, testConfig(scheme+"://"+m.addr()))
+		await(t, "the hint", func() bool {
+			return strings.Contains(p.Stats().LastError, "if this port is not for TLS, write "+other+":// in mqtt.broker")
+		})
+	}
+}
+
 // TestURLErrorsShowNoPassword: whatever stands in the URL.
 func TestURLErrorsShowNoPassword(t *testing.T) {
 	const secret = "hunter2"

@@ -7,8 +7,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
+	"syscall"
 	"time"
 
 	mqtt "github.com/eclipse/paho.mqtt.golang"
@@ -98,8 +100,27 @@ func explain(u *url.URL, err error) error {
 		hint = "; check mqtt.username and mqtt.password_file"
 	case errors.As(err, new(*tls.CertificateVerificationError)):
 		hint = "; check the host's name in mqtt.broker and mqtt.tls.ca"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, new(tls.RecordHeaderError)):
+		hint = "; if this port is for TLS, write " + otherScheme(u) + ":// in mqtt.broker"
+		if schemes[u.Scheme].tls {
+			hint = "; if this port is not for TLS, write " + otherScheme(u) + ":// in mqtt.broker"
+		}
 	}
 	return fmt.Errorf("no connection to %s: %w%s", u, err, hint)
+}
+
+// otherScheme is what to write for the same transport with TLS instead of without, or
+// the other way round.
+func otherScheme(u *url.URL) string {
+	switch t := schemes[u.Scheme]; {
+	case t.web && t.tls:
+		return "ws"
+	case t.web:
+		return "wss"
+	case t.tls:
+		return "tcp"
+	}
+	return "tls"
 }
 
 // dial opens the transport that u names.

@@ -137,7 +137,7 @@ func TestDayOffline(t *testing.T) {
 	size := int64(payload) + entryOverhead
 	var highest int64
 	heap := heapNow()
-	var grown uint64
+	var half, end uint64
 	for i := range total {
 		q.mem.mu.Lock()
 		now.t = captureTime.Truncate(time.Second).Add(time.Duration(i) * time.Second / rate)
@@ -148,8 +148,11 @@ func TestDayOffline(t *testing.T) {
 			_, bytes, _ := q.usage()
 			highest = max(highest, bytes)
 		}
-		if i == total/2 || i == total-1 {
-			grown = max(grown, heapNow())
+		switch i {
+		case total / 2:
+			half = heapNow()
+		case total - 1:
+			end = heapNow()
 		}
 		if i%5000 == 0 { // the clock is fast, the disk is not
 			await(t, "the file to keep up", func() bool { q.mem.mu.Lock(); defer q.mem.mu.Unlock(); return q.mem.volatile[results] < 10_000 })
@@ -159,6 +162,10 @@ func TestDayOffline(t *testing.T) {
 	room := c.MaxBytes / size
 	if highest > c.MaxBytes || bytes > c.MaxBytes || int64(count) < room-1 {
 		t.Errorf("at most %d bytes, at the end %d in %d messages of %d: the bound is %d", highest, bytes, count, size, c.MaxBytes)
+	}
+	// It has been full since long before half the time was over.
+	if end > half+4<<20 {
+		t.Errorf("the heap went from %d to %d bytes in the second half", half, end)
 	}
 	dropped := q.tallies()[results].dropped
 	if int(dropped[reasonThinned]+dropped[reasonFull])+count != total || dropped[reasonAge] != 0 {
@@ -191,6 +198,7 @@ func TestDayOffline(t *testing.T) {
 	}
 	t.Logf("figure: publish_day_offline_messages: %d", total)
 	t.Logf("figure: publish_day_offline_kept: %d", len(got))
-	t.Logf("figure: publish_day_offline_heap_growth_mib: %.1f", float64(grown-min(grown, heap))/(1<<20))
+	t.Logf("figure: publish_day_offline_heap_growth_mib: %.1f", float64(end-min(end, heap))/(1<<20))
+	t.Logf("figure: publish_day_offline_heap_growth_second_half_mib: %.1f", (float64(end)-float64(half))/(1<<20))
 	t.Logf("figure: publish_day_offline_file_mib: %.1f", float64(q.medium().FileBytes)/(1<<20))
 }

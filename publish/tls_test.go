@@ -61,7 +61,7 @@ func TestTLSRefusals(t *testing.T) {
 		"unknown CA":        {home, "tls", TLSConfig{CA: other.file, Cert: good, Key: goodKey}, "certificate signed by unknown authority"},
 		"revoked client":    {home, "tls", TLSConfig{CA: ca.file, Cert: gone, Key: goneKey}, "revoked"},
 		"no client's paper": {home, "tls", TLSConfig{CA: ca.file}, "certificate required"},
-		"plain text":        {home, "tcp", TLSConfig{}, "no connection to tcp://"},
+		"plain text":        {home, "tcp", TLSConfig{}, "; if this port is for TLS, write tls:// in mqtt.broker"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMosquitto(t).(*mosquitto)
