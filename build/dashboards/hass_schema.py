@@ -4,7 +4,8 @@
 
 Its schemas let unknown keys and some wildcards pass; publish/discovery_test.go looks for those.
 The form of one message a device is newer than that version: each of its components is held
-against its platform's schema, with the device's own keys put in.
+against its platform's schema, with the device's own keys put in; a newer version takes the
+whole in build/dashboards/hass.test.mjs.
 """
 
 import importlib

@@ -103,13 +103,18 @@ test("the Content-Security-Policy holds: what is not the page's own is not run",
 
 test("a dead delegate is told within a second", async () => {
   const {context, page} = await visit("desktop");
-  const began = Date.now();
-  process.kill(agent.worker("infer"), "SIGKILL");
-  await page.locator("#events b", {hasText: "delegate-broken"}).first().waitFor();
-  const took = Date.now() - began;
-  console.log(`figure: page_tells_dead_delegate_ms: ${took}`);
-  assert.ok(took < 5000, `told after ${took} ms`); // 1 s is the aim; a loaded machine is no failure
-  await page.locator("#story b", {hasText: "delegate-back"}).first().waitFor();
+  const told = (kind) => page.locator("#story b", {hasText: kind}).count();
+  const took = [];
+  while (took.length < 3 && !(took.at(-1) <= 1000)) { // something else may hold the machine up once
+    const [broken, back] = [await told("delegate-broken"), await told("delegate-back")];
+    const began = Date.now();
+    process.kill(agent.worker("infer"), "SIGKILL");
+    await page.locator("#events b", {hasText: "delegate-broken"}).nth(broken).waitFor();
+    took.push(Date.now() - began);
+    await page.locator("#story b", {hasText: "delegate-back"}).nth(back).waitFor();
+  }
+  console.log(`figure: page_tells_dead_delegate_ms: ${took.join(", ")}`);
+  assert.ok(took.at(-1) <= 1000, `told after ${took} ms`);
   assert.ok(await page.locator("#story b", {hasText: "delegate-broken"}).count(), "the fall is not in the story");
   await context.close();
 });
