@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the Debian package edge-agent-tensorflow: the worker for SavedModels with TensorFlow's libraries, 200 MB and more.
+# Makes the Debian package edge-agent-tensorflow: the worker for SavedModels with TensorFlow's libraries, 140 MB and more.
 # It is of the agent's own version, and no part of `make deb` and `make release`.
 #
 #   build/tensorflow-deb.sh OUT [ARCH]     default: this machine's architecture

@@ -2,7 +2,7 @@
 # All that shows the second engine: SavedModels and frozen graphs in a real TensorFlow, what must be refused, the demo
 # clip beside the quantized model, the worker's death. After `make tensorflow`; the figures last.
 #
-#   build/test-tensorflow.sh [short]     short: all but the fuzzer, the arm64 build, and of the zoo's networks the large ones
+#   build/test-tensorflow.sh [short]     short: without the fuzzer, the package, arm64 and the zoo's large networks
 #   build/test-tensorflow.sh zoo         only the zoo's networks, by TensorFlow and by LiteRT
 
 . "$(dirname "$0")/lib.sh"
@@ -39,6 +39,22 @@ emulated() {
 	[[ $said == *"started by edge-agent itself"* ]] || { say "$said" && return 1; }
 	echo "tensorflow_arm64_starts_emulated: yes" >>"$figures.tensorflow"
 }
+# packaged: the Debian package, unpacked; the agent finds the worker where it lies, and that its libraries.
+packaged() {
+	local out=$root/build/out/tensorflow-deb here
+	rm -rf "$out"
+	build/tensorflow-deb.sh "$out" || return 1
+	dpkg-deb -x "$out"/*.deb "$out/root"
+	here=$out/root/usr/lib/edge-agent
+	cp bin/edge-agent bin/edge-agent-capture bin/libLiteRt.so "$here"
+	# Their build ids must be the package's.
+	"$here/edge-agent" classify --top 1 --model "$cache/original/manifest.yaml" models/efficientnet_lite0/golden.png || return 1
+	echo "size_tensorflow_deb_mb: $(du -m "$out"/*.deb | cut -f1)" >>"$figures.tensorflow"
+	rm -rf "$out"
+}
+if [ "${1:-}" != short ]; then
+	packaged || failed=1
+fi
 if [ "${1:-}" != short ] && [ "$(this_arch)" = amd64 ]; then
 	build/setup.sh cross
 	emulated || failed=1

@@ -30,7 +30,7 @@ def load(folder: Path | None, size: int, channels: int) -> tuple[list[np.ndarray
         )
     if channels == 1:
         pictures = [cv2.cvtColor(p, cv2.COLOR_RGB2GRAY)[..., np.newaxis] for p in pictures]
-    return _full_range(pictures[0::2][:CALIBRATE]), pictures[1::2][:HELD_OUT], source
+    return full_range(pictures[0::2][:CALIBRATE]), pictures[1::2][:HELD_OUT], source
 
 
 def _files(folder: Path) -> list[Path]:
@@ -55,7 +55,7 @@ def _windows() -> Iterator[np.ndarray]:
         yield picture[y : y + side, x : x + side]
 
 
-def _full_range(pictures: list[np.ndarray]) -> list[np.ndarray]:
+def full_range(pictures: list[np.ndarray]) -> list[np.ndarray]:
     """The pictures with black and white in two corner pixels of the first.
 
     So the input's range is 0..255 whatever is in them, its scale exactly 1, and bytes go in as they are.

@@ -17,7 +17,9 @@ class LocalResponseNorm(layers.Layer):
         self.k, self.alpha, self.radius, self.beta = k, alpha, radius, beta
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        return tf.nn.local_response_normalization(x, self.radius, self.k, self.alpha, self.beta)
+        # TensorFlow has it in single precision only; in that, neither cast leaves anything in the graph.
+        single = tf.nn.local_response_normalization(tf.cast(x, tf.float32), self.radius, self.k, self.alpha, self.beta)
+        return tf.cast(single, x.dtype)
 
 
 class Builder:

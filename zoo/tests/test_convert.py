@@ -25,7 +25,7 @@ ISLAND = {"DEQUANTIZE", "LOCAL_RESPONSE_NORMALIZATION", "QUANTIZE"}
 
 def calibration(side: int, channels: int = 3) -> list[np.ndarray]:
     random = np.random.default_rng(1).integers(0, 256, (8, side, side, channels))
-    return pictures._full_range(list(random.astype(np.uint8)))
+    return pictures.full_range(list(random.astype(np.uint8)))
 
 
 class Folding(unittest.TestCase):

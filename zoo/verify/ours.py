@@ -28,9 +28,9 @@ Made by `make zoo-verify` ({versions}). Each network of another hand gets seeded
 with statistics of its own, no bias left at zero), answers two random pictures, and writes its state dict in float.
 `zoo/` reads that file, recognizes its source, fills its own network and answers the same pictures: once from normalized
 values, once from raw bytes with the normalization folded into the first layer. Both sides compute in double precision,
-as deep random networks magnify the rounding of floats (ResNet-101: to 1e-4). The figures are the largest difference
-over the largest answer; more than {limit:g} is an error. "Written again" is a second implementation in
-`zoo/verify/theirs.py`.
+as deep random networks magnify the rounding of floats (ResNet-101: to 1e-4); only local response normalization, which
+TensorFlow has in single precision alone, is in that. The figures are the largest difference over the largest answer;
+more than {limit:g} is an error. "Written again" is a second implementation in `zoo/verify/theirs.py`.
 
 | network | against | file | parameters | from normalized values | from raw bytes |
 |---|---|---|---|---|---|
