@@ -146,7 +146,7 @@ capture() {
 	export PACKAGE_DEPENDS OPENCV=$1 OPENCV_NAME=$2 OPENCV_SUITE=$3
 	licences "$place" "$place/edge-agent-capture"
 	cp build/deb/copyright "$place/copyright"
-	sed "s/@OPENCV@/$1/" build/deb/edge-agent-capture.lintian >"$place/lintian"
+	cp build/deb/edge-agent-capture.lintian "$place/lintian"
 	echo "  * See edge-agent." | changelog "$name" "$agent_version" "$agent_date" >"$place/changelog"
 	compress "$place/changelog"
 	pack "$name" edge-agent-capture.yaml "$agent_version" "$agent_date"

@@ -16,7 +16,7 @@ trap 'rm -rf "$work"' EXIT
 
 read -r version _ < <("$root/build/version.sh")
 for binary in edge-agent edge-agent-capture; do
-	quietly "$tool" bin -json -noserial -notimestamp -std -version "v$version" \
+	GOOS=linux GOARCH=$arch quietly "$tool" bin -json -noserial -notimestamp -std -version "v$version" \
 		-output "$work/$binary.json" "$root/build/out/$arch-opencv406/$binary" || die "cyclonedx-gomod failed for $binary"
 done
 python3 "$root/build/sbom.py" "$work/edge-agent.json" "$work/edge-agent-capture.json" "$version" "$arch" \

@@ -19,7 +19,7 @@
 opencv=(libopencv-core-dev libopencv-imgproc-dev libopencv-imgcodecs-dev libopencv-videoio-dev)
 run=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates mosquitto-clients libturbojpeg0 "${opencv[@]}")
 test=("${run[@]}" mosquitto strace brotli libvulkan1 systemd procps tmux python3-venv)
-test+=(dbus-daemon mmdebstrap)
+test+=(dbus-daemon mmdebstrap apt-utils gpg gpg-agent gpgv)
 cross=(g++ gcc libc6-dev pkg-config python3 python3-pip ca-certificates)
 tensorflow=("${run[@]}" protobuf-compiler libprotobuf-dev)
 bench=("${run[@]}" mosquitto python3-venv)
@@ -30,7 +30,7 @@ if [ "$(this_arch)" = amd64 ]; then
 	cross+=(g++-aarch64-linux-gnu libc6-dev-arm64-cross)
 fi
 release=("${cross[@]}" apt-utils gpg gpg-agent)
-board=("${release[@]}" "${test[@]}" lintian dpkg-dev gpgv)
+board=("${release[@]}" "${test[@]}" lintian dpkg-dev)
 dashboards=("${run[@]}" mosquitto python3-venv chromium prometheus procps curl)
 command -v node >/dev/null || dashboards+=(nodejs)
 command -v npm >/dev/null || dashboards+=(npm)

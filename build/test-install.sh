@@ -3,7 +3,8 @@
 # booted for that with a systemd of its own as PID 1. What is checked is in build/boot/package.sh. Needs root; leaves
 # nothing behind but the Debian in build/cache/roots. The figures last.
 #
-#   build/test-install.sh [FOLDER]     FOLDER: with the packages; default: they are made
+#   build/test-install.sh [FOLDER [short]]     FOLDER: with the packages; default: they are made. short: what `make test` has
+#     time for, one boot
 
 . "$(dirname "$0")/lib.sh"
 . "$root/build/root.sh"
@@ -47,7 +48,12 @@ done
 
 boot_wants=multi-user.target
 prepare_boot "$debian" build/boot/package.sh build/boot/helpers.sh
-for name in install reboot; do
+boots=(install reboot)
+if [ "${2:-}" = short ]; then
+	boots=(install)
+	touch "$debian/opt/boot/short"
+fi
+for name in "${boots[@]}"; do
 	status=0
 	boot "$debian" "$place/console" || status=$?
 	if [ $status != 0 ]; then

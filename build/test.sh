@@ -76,6 +76,24 @@ boundary() {
 		}' >"$figures.boundary"
 }
 
+# kept NAME COMMAND...: a script that prints its figures last; they are kept for the end.
+kept() {
+	local to=$figures.$1
+	shift
+	"$@" | awk -v to="$to" '/^== figures$/ { last = 1; next } last { print >>to; next } { print; fflush() }'
+}
+
+# packages: those of this machine's architecture, made and signed as `make release` does it, and installed under a systemd.
+# The rest of that way is `make test-board`'s.
+packages() {
+	local folder=build/out/packages
+	rm -rf "$folder"
+	build/deb.sh "$folder" "$(this_arch)" edge-agent edge-agent-capture-406 edge-agent-data edge-agent-runtime || return
+	build/repo.sh "$folder" "$(this_arch)" || return
+	kept packages build/test-release.sh "$folder" signed sizes || return
+	kept packages build/test-install.sh "$folder" short
+}
+
 step setup build/setup.sh test
 step test-libs test_libs
 step build make build
@@ -90,7 +108,8 @@ step without-race without_race
 step zoo build/test-zoo.sh short
 step tensorflow tensorflow
 step boundary boundary
-step boot build/test-boot.sh installed watchdog
+step boot kept boot build/test-boot.sh installed watchdog
+step packages packages
 if [ "$(this_arch)" != arm64 ]; then
 	step arm64 make arm64
 fi
@@ -100,5 +119,5 @@ for binary in edge-agent edge-agent-capture; do
 	echo "size_${binary//-/_}_bytes: $(stat -c %s "bin/$binary")" >>"$figures"
 done
 echo "time_total_s: $((SECONDS - started))" >>"$figures"
-cat "$figures".{race,plain,boundary,zoo} "$figures" 2>/dev/null || true
+cat "$figures".{race,plain,boundary,zoo,boot,packages} "$figures" 2>/dev/null || true
 [ ${#failed[@]} -eq 0 ] || die "'make test' failed at: ${failed[*]}"

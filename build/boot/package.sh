@@ -2,7 +2,8 @@
 # Runs inside a boot of build/test-install.sh, in a clean Debian: what dpkg does to the service. The packages are in
 # /opt/debs/old and /opt/debs/new, two versions of the same; /opt/debs/more may hold an accelerator's.
 #
-# The first boot installs, upgrades and leaves the service installed; the second finds it up, removes and purges it.
+# The first boot installs, upgrades and leaves the service installed; the second finds it up, removes and purges it. With
+# the file /opt/boot/short there is one boot, without what is told only by the second, and without services that stand still.
 
 . /opt/boot/helpers.sh
 
@@ -20,11 +21,11 @@ current() {
 		same_file "$(worker capture)" /usr/lib/edge-agent/edge-agent-capture
 }
 
-first_boot() {
+install() {
 	say "-- install"
 	since=$(micros)
 	ok "dpkg -i" dpkg -i /opt/debs/old/*.deb
-	[ $failed = 0 ] || return
+	[ $failed = 0 ] || exit
 	figure install_dpkg_ms $((($(micros) - since) / 1000))
 	ok "the service is up" await 60 active
 	ok "results flow" results
@@ -41,7 +42,9 @@ first_boot() {
 	synced=$(timedatectl show --property=NTPSynchronized --value)
 	clock_agrees() { message 'edge/+/state' | grep -q "\"clock_synced\":$([ "$synced" = yes ] && echo true || echo false)"; }
 	ok "clock_synced is what timedatectl says ($synced)" clock_agrees
+}
 
+upgrade() {
 	say "-- upgrade"
 	sed -i 's/fps: 10/fps: 7/' $config
 	pid=$(main)
@@ -56,9 +59,9 @@ first_boot() {
 	ok "all processes run the new files" await 60 current
 	ok "the config is the administrator's" config_is 'fps: 7'
 	ok "and in force" await 60 status_says '^[67]\.[0-9] fps'
+}
 
-	[ -z "$(ls /opt/debs/more)" ] || accelerator
-
+standing() {
 	say "-- upgrades of a service that does not run"
 	ok "stop, disable" systemctl --quiet disable --now $agent
 	ok "dpkg -i of the older version" dpkg -i /opt/debs/old/*.deb
@@ -76,6 +79,7 @@ first_boot() {
 }
 
 accelerator() {
+	[ -n "$(ls /opt/debs/more)" ] || return
 	say "-- an accelerator's package"
 	ok "dpkg -i" dpkg -i /opt/debs/more/*.deb
 	ok "the agent is started anew, and can use it" await 60 eval '[ "$(starts)" = 3 ] && active'
@@ -84,11 +88,13 @@ accelerator() {
 	ok "results flow" results
 }
 
-second_boot() {
+next_boot() {
 	say "-- the next boot"
 	ok "the service is up by itself" await 60 active
 	ok "results flow" results
+}
 
+remove() {
 	say "-- remove"
 	pid=$(main)
 	ok "dpkg -r" dpkg -r edge-agent
@@ -97,10 +103,12 @@ second_boot() {
 	ok "the program is gone" [ ! -e /usr/bin/edge-agent -a ! -e /lib/systemd/system/$agent ]
 	ok "the config is kept" config_is 'fps: 7'
 	ok "the state is kept" [ -s /var/lib/edge-agent/last-good.yaml ]
-	ok "dpkg -i" dpkg -i /opt/debs/old/edge-agent_*.deb
+	ok "dpkg -i" dpkg -i /opt/debs/$installed/edge-agent_*.deb
 	ok "the service is up again" await 60 active
 	ok "with the config that was kept" await 60 status_says '^[67]\.[0-9] fps'
+}
 
+purge() {
 	say "-- purge"
 	ok "dpkg -P of all" dpkg -P edge-agent $(dpkg-query -W -f '${Package} ' 'edge-agent-*')
 	ok "the service is gone" [ "$(show LoadState)" = not-found ]
@@ -111,10 +119,18 @@ second_boot() {
 	ok "the user is kept" into /dev/null getent passwd edge-agent
 }
 
-if [ ! -e /opt/boot/booted ]; then
+# Whatever happens, the boot ends.
+trap 'systemctl exit $failed' EXIT
+installed=old # where the packages are that the others' versions fit
+if [ -e /opt/boot/short ]; then
+	installed=new
+	parts="install upgrade remove purge"
+elif [ ! -e /opt/boot/booted ]; then
 	touch /opt/boot/booted
-	first_boot
+	parts="install upgrade accelerator standing"
 else
-	second_boot
+	parts="next_boot remove purge"
 fi
-systemctl exit $failed
+for part in $parts; do
+	"$part"
+done

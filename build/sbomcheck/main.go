@@ -102,12 +102,13 @@ func load(wheel, version string) (*jsonschema.Schema, error) {
 		return nil, err
 	}
 	defer z.Close()
-	const base = "http://cyclonedx.org/schema/"
+	// The schemas refer to one another by the names of their files.
+	const base, suffix = "http://cyclonedx.org/schema/", ".SNAPSHOT.schema.json"
 	c := jsonschema.NewCompiler()
 	c.AssertFormat()
 	for _, f := range z.File {
-		name, ok := strings.CutSuffix(filepath.Base(f.Name), ".SNAPSHOT.schema.json")
-		if !ok || strings.HasSuffix(name, "-strict") {
+		name := filepath.Base(f.Name)
+		if !strings.HasSuffix(name, suffix) || strings.Contains(name, "-strict.") {
 			continue
 		}
 		r, err := f.Open()
@@ -119,11 +120,11 @@ func load(wheel, version string) (*jsonschema.Schema, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", f.Name, err)
 		}
-		if err := c.AddResource(base+name+".schema.json", doc); err != nil {
+		if err := c.AddResource(base+name, doc); err != nil {
 			return nil, err
 		}
 	}
-	return c.Compile(base + "bom-" + version + ".schema.json")
+	return c.Compile(base + "bom-" + version + suffix)
 }
 
 // references gives those that lead nowhere.

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -95,6 +96,7 @@ type diagnosis struct {
 	Time     time.Time   `json:"time"`
 	Version  string      `json:"version"`
 	Commit   string      `json:"commit"`
+	Arch     string      `json:"arch"` // the program's
 	Board    board.Board `json:"board"`
 	User     string      `json:"user"`
 	Verdict  verdict     `json:"verdict"` // the worst of all
@@ -183,7 +185,7 @@ func examine(ctx context.Context, e *examination) examined {
 	e.board = e.root.Board()
 	e.whose()
 	d := diagnosis{
-		Schema: "edge.doctor/1", Time: time.Now().UTC(), Version: build.Version, Commit: build.Commit,
+		Schema: "edge.doctor/1", Time: time.Now().UTC(), Version: build.Version, Commit: build.Commit, Arch: runtime.GOARCH,
 		Board: e.board, User: e.user, Verdict: fine, Findings: []finding{},
 	}
 	for _, c := range checkups {
