@@ -57,7 +57,7 @@ fi
 
 rm -f "$figures.fuzz"
 tests publish -timeout 20m ./publish
-tests publish-agent -timeout 20m -run '^Test(Crash|DropsOf|Consumers|Bridge|NATS|Secrets|ReadOnly)' ./cmd/agent
+tests publish-agent -timeout 20m -run '^Test(Crash|DropsOf|Consumers|Bridge|NATS|Secrets|Insecure|ReadOnly)' ./cmd/agent
 rm -rf "$cache/eclipse-suite.new"
 if [ -z "${EDGE_AGENT_ECLIPSE_SUITE:-}" ] && [ ! -d "$cache/eclipse-suite" ] && timeout 60 git clone --quiet --depth 1 https://github.com/eclipse/paho.mqtt.testing "$cache/eclipse-suite.new" 2>/dev/null; then
 	mv "$cache/eclipse-suite.new" "$cache/eclipse-suite"

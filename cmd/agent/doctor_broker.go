@@ -68,14 +68,15 @@ func tellProbe(e *examination, url string, seen publish.Probed, err error, now t
 	}
 	if t := seen.TLS; t != nil {
 		text := fmt.Sprintf("%s, %s by %s, until %s", t.Version, orDash(t.Subject), orDash(t.Issuer), t.NotAfter.UTC().Format(time.DateOnly))
+		if e.cfg.MQTT.TLS.Insecure {
+			all = append(all, warn("tls", "give the broker's CA as mqtt.tls.ca and remove insecure", "%s, and nobody has checked it: mqtt.tls.insecure", text))
+		}
 		switch {
 		case now.Before(t.NotBefore) || now.After(t.NotAfter):
 			all = append(all, bad("tls", "set the clock, or renew the certificate", "%s: not valid at this machine's time, %s", text, now.UTC().Format(time.RFC3339)))
 		case t.NotAfter.Sub(now) < 14*24*time.Hour:
 			all = append(all, warn("tls", "renew the certificate", "%s: that is soon", text))
-		case e.cfg.MQTT.TLS.Insecure:
-			all = append(all, warn("tls", "give the broker's CA as mqtt.tls.ca and remove insecure", "%s, and nobody has checked it: mqtt.tls.insecure", text))
-		default:
+		case !e.cfg.MQTT.TLS.Insecure:
 			all = append(all, good("tls", "%s; the clock is within its dates", text))
 		}
 	} else if seen.Connect > 0 && !loopback(hostOf(url)) {

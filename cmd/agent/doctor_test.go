@@ -294,4 +294,11 @@ func TestTellProbe(t *testing.T) {
 			t.Errorf("%q is not in\n%s", c.want, got)
 		}
 	}
+	e.cfg.MQTT.TLS.Insecure = true
+	for _, until := range []time.Duration{year, 24 * time.Hour, -time.Hour} { // whatever else is wrong with it
+		got := lines(tellProbe(e, e.cfg.MQTT.Broker, publish.Probed{Connect: time.Millisecond, RoundTrip: time.Millisecond, TLS: cert(-year, until)}, nil, now))
+		if !strings.Contains(got, "and nobody has checked it: mqtt.tls.insecure") || strings.Contains(got, "✓ tls") {
+			t.Errorf("%v: %s", until, got)
+		}
+	}
 }
