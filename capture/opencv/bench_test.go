@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strings"
 	"testing"
 
 	"gocv.io/x/gocv"
@@ -15,7 +16,8 @@ import (
 
 // BenchmarkDecode is the bare decode loop, a frame an operation: the demo clip, or the
 // one that BENCH_CLIP names, read as the worker reads it, and every picture
-// dropped.
+// dropped. Where that names a camera (rtsp:, by FFmpeg, or http:), the frames come at its
+// pace.
 func BenchmarkDecode(b *testing.B) { decode(b, true) }
 
 // BenchmarkGrab is the same without a picture: what FFmpeg does in grab().
@@ -33,11 +35,27 @@ func decode(b *testing.B, retrieve bool) {
 	if src, err = src.Resolve(""); err != nil {
 		b.Fatal(err)
 	}
-	g, err := openFile(source.Open{Source: src})
+	g, settle, err := (grabber)(nil), 0, error(nil)
+	switch o := (source.Open{Source: src, OpenMS: 5000, ReadMS: 5000}); {
+	case strings.HasPrefix(clip, "rtsp"):
+		g, err = openFFmpeg(o)
+		settle = 30
+	case strings.HasPrefix(clip, "http"):
+		g, err = openHTTP(o)
+		settle = 30
+	default:
+		g, err = openFile(o)
+	}
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer func() { _ = g.Close() }()
+	gocv.SetNumThreads(1) // as the worker does
+	for range settle {
+		if _, err := g.Grab(); err != nil {
+			b.Fatal(err)
+		}
+	}
 	m := gocv.NewMat()
 	defer func() { _ = m.Close() }()
 	b.ReportAllocs()
