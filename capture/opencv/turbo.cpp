@@ -9,6 +9,8 @@
 
 #include <opencv2/core.hpp>
 
+#include <new>
+
 namespace {
 
 const int bgr = 1;  // TJPF_BGR
