@@ -35,7 +35,8 @@ func decode(b *testing.B, retrieve bool) {
 	if src, err = src.Resolve(""); err != nil {
 		b.Fatal(err)
 	}
-	g, settle, err := (grabber)(nil), 0, error(nil)
+	var g grabber
+	settle := 0 // frames that are not timed
 	switch o := (source.Open{Source: src, OpenMS: 5000, ReadMS: 5000}); {
 	case strings.HasPrefix(clip, "rtsp"):
 		g, err = openFFmpeg(o)
