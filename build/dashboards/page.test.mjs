@@ -168,6 +168,31 @@ test("the agent goes and comes back, without a reload", async () => {
   await context.close();
 });
 
+test("forty who look share the pictures, and the page says why they come seldom", async () => {
+  const {context, page} = await visit("phone");
+  const end = new AbortController();
+  const left = (error) => assert.equal(error.name, "AbortError", String(error));
+  const look = async () => {
+    while (!end.signal.aborted) {
+      const began = Date.now();
+      const answer = await fetch(agent.url + "api/snapshot/front", {signal: end.signal});
+      assert.equal(answer.status, 200, "a picture");
+      await answer.arrayBuffer();
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, 500 - (Date.now() - began))));
+    }
+  };
+  const hear = async () => (await fetch(agent.url + "api/events", {signal: end.signal})).text();
+  const others = Array.from({length: 40}, () => Promise.all([look().catch(left), hear().catch(left)]));
+  await page.locator(".pace", {hasText: /^4\d pages are open and share the pictures: one in [3-6]\.\d s$/}).waitFor({timeout: 60_000});
+  const seen = new Set();
+  page.on("response", (r) => r.url().includes("/api/snapshot/") && seen.add(r.headers().etag));
+  await until(page, "pictures in their turn", () => seen.size >= 3);
+  end.abort();
+  await Promise.all(others);
+  await page.waitForSelector(".pace:empty", {state: "attached", timeout: 60_000});
+  await context.close();
+});
+
 test("the page is small, works by keyboard, and asks for no picture that nobody sees", async () => {
   const {context, page} = await visit("phone");
   const size = await page.evaluate(() => [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
