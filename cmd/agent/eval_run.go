@@ -37,10 +37,8 @@ type evaluation struct {
 	peak    map[string]uint64
 }
 
-// delegateReady is how long a delegate may warm up before it is given up.
-const delegateReady = time.Minute
-
-// openSubject opens a model on a delegate and waits until that answers.
+// openSubject opens a model on a delegate and waits until that answers, or the chain
+// gives it up, which has a deadline for each step.
 func openSubject(ctx context.Context, o *classifyOptions, w *workshop, s subject) (*delegates.Chain, *infer.Model, error) {
 	spec := *s.spec
 	spec.Filter = infer.Filter{Threshold: lowest} // all that the model says counts
@@ -51,13 +49,13 @@ func openSubject(ctx context.Context, o *classifyOptions, w *workshop, s subject
 	if err != nil {
 		return nil, nil, err
 	}
-	for begun := time.Now(); ; {
+	for {
 		st := chain.State()[0]
 		waits := st.State == delegates.Warming || st.State == delegates.Checking
 		switch {
 		case st.State == delegates.Active:
 			return chain, m, nil
-		case !waits || time.Since(begun) > delegateReady:
+		case !waits:
 			closeWithin(chain.Close)
 			return nil, nil, exit.Errorf(exit.Unavailable, "delegate %s is %s: %s", s.delegate, st.State, st.Reason)
 		}
