@@ -49,6 +49,14 @@ func openSubject(ctx context.Context, o *classifyOptions, w *workshop, s subject
 	if err != nil {
 		return nil, nil, err
 	}
+	if s.delegate != delegates.CPU {
+		inputs, err := m.CheckInputs()
+		if err != nil {
+			closeWithin(chain.Close)
+			return nil, nil, fileCode(err)
+		}
+		chain.Arm(delegates.Judge{Inputs: inputs, Compare: m.Compare, Sound: m.Sound})
+	}
 	for {
 		st := chain.State()[0]
 		waits := st.State == delegates.Warming || st.State == delegates.Checking

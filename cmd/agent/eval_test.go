@@ -7,11 +7,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"edgeagent/infer/eval"
 	"edgeagent/internal/exit"
@@ -20,9 +22,15 @@ import (
 // evaluated runs eval --json, which must succeed and fit its schema.
 func evaluated(t *testing.T, args ...string) (r eval.Report) {
 	t.Helper()
-	o := finishWithin(t, command(t, append([]string{"eval", "--json"}, args...)...), 4*tooLong) // many pictures, on a busy machine
+	return reported(t, command(t, append([]string{"eval", "--json"}, args...)...), 4*tooLong) // many pictures, on a busy machine
+}
+
+// reported runs a command that is evaluated's.
+func reported(t *testing.T, cmd *exec.Cmd, limit time.Duration) (r eval.Report) {
+	t.Helper()
+	o := finishWithin(t, cmd, limit)
 	if o.code != exit.OK || o.stderr != "" {
-		t.Fatalf("eval %v: code %d, %s", args, o.code, o.stderr)
+		t.Fatalf("%v: code %d, %s", cmd.Args, o.code, o.stderr)
 	}
 	if err := json.Unmarshal([]byte(o.stdout), &r); err != nil {
 		t.Fatal(err)
@@ -212,6 +220,7 @@ func TestBadEvals(t *testing.T) {
 		{dir + "/bad.csv", exit.Data, "line 1 has no label"},
 		{dir + "/boxes.json", exit.Data, "is a classification"},
 		{"--delegates abacus " + dir, exit.Unavailable, "abacus"},
+		{"--delegates edgetpu " + dir, exit.Unavailable, "delegate edgetpu is absent: "},
 		{"--perturb --task raw " + dir, exit.Data, "is a raw"},
 	} {
 		args := append([]string{"eval", "--out", filepath.Join(dir, "out")}, strings.Fields(c.args)...)
