@@ -93,7 +93,9 @@ unpack_root() {
 	chmod 0755 "$2/usr/sbin/policy-rc.d"
 }
 
-# in_root ROOT ARCH COMMAND...: runs it there, with processes and mounts that end with it.
+# in_root ROOT ARCH COMMAND...: runs it there, with processes and mounts that end with it. With interpreter=PROGRAM it is
+# that one that the kernel starts for programs of another architecture, in a user namespace of its own, whose binfmt_misc
+# nobody else sees (Linux 6.7).
 in_root() {
 	local place=$1 arch=$2 environment=(HOME=/root LANG=C.UTF-8 DEBIAN_FRONTEND=noninteractive
 		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin) variable
@@ -103,7 +105,9 @@ in_root() {
 			environment+=("$variable=${!variable}")
 		fi
 	done
-	unshare --mount --pid --ipc --uts --fork --kill-child env "qemu=$(emulator "$arch")" bash -euc '
+	# shellcheck disable=SC2046 # two words
+	unshare $([ -z "${interpreter:-}" ] || echo --user --map-root-user) --mount --pid --ipc --uts --fork --kill-child \
+		env "qemu=${interpreter:-$(emulator "$arch")}" bash -euc '
 		mount --make-rprivate /
 		'"$binfmt"'
 		place=$1

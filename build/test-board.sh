@@ -84,6 +84,7 @@ check() {
 	ok "doctor tells the architecture" grep -q "\"arch\": \"$arch\"" "$place/doctor.json"
 	ok "init --yes writes a config and it runs" inside sh -c 'edge-agent init --yes --force -c /opt/board.yaml >/opt/init.txt && grep "tried: *it runs" /opt/init.txt'
 	ok "which is valid" inside edge-agent validate -c /opt/board.yaml
+	[ "$arch" = "$(this_arch)" ] || old_core
 	ok "remove" inside apt-get --yes remove edge-agent
 	ok "remove keeps the config" test -f "$debian/etc/edge-agent/config.yaml"
 	ok "remove takes the program" test ! -e "$debian/usr/bin/edge-agent"
@@ -107,6 +108,39 @@ labels() {
 	ok "classify gives labels: $(head -n 3 "$place/$name.labels" | tr '\n' ' ')…" test -s "$place/$name.labels"
 	first=${first:-$place/$name.labels}
 	ok "the same as in the first Debian" cmp "$place/$name.labels" "$first"
+}
+
+# old_core: on a Cortex-A72, the processor of a Raspberry Pi 4, LiteRT's GPU library dies of an instruction that is not
+# there. That must cost the GPU's worker only: the agent says so and goes on with cpu.
+old_core() {
+	local log=$debian/opt/a72.log
+	ok "the library for GPUs" inside apt-get --yes install edge-agent-runtime-gpu
+	local interpreter=$debian/opt/qemucpu
+	(. "$root/build/env.sh" && cd "$root" && CGO_ENABLED=0 go build -o "$interpreter" \
+		-ldflags "-X main.qemu=/opt/qemu -X main.cpu=cortex-a72" ./build/qemucpu)
+	cp "$(emulator "$arch")" "$debian/opt/qemu"
+	cat >"$debian/opt/a72.yaml" <<-YAML
+		version: 1
+		agent: {id: a72, data_dir: /opt/a72}
+		mqtt: {broker: embedded, embedded: {listen: "127.0.0.1:0", websocket: ""}}
+		models: {objects: {manifest: /usr/share/edge-agent/models/efficientnet_lite0/manifest.yaml, delegates: [{kind: gpu}]}}
+		cameras: {front: {source: "testpattern:640x480", models: [objects], fps: 2}}
+		web: {listen: ""}
+	YAML
+	cat >"$debian/opt/a72.sh" <<-'SH'
+		edge-agent run -c /opt/a72.yaml --print >/opt/a72.txt 2>/opt/a72.log &
+		agent=$!
+		for i in $(seq 240); do
+			said=${said:-$(grep -q '"delegate-\(absent\|broken\)"' /opt/a72.log && wc -l </opt/a72.txt)}
+			[ -z "$said" ] || [ "$(wc -l </opt/a72.txt)" -lt "$((said + 5))" ] || break
+			kill -0 $agent || exit 1
+			sleep 1
+		done
+		kill $agent
+		wait $agent && [ -n "$said" ] && [ "$(wc -l </opt/a72.txt)" -ge "$((said + 5))" ]
+	SH
+	ok "on a Cortex-A72 the agent answers before and after the GPU's worker has died" in_root "$debian" "$arch" sh /opt/a72.sh
+	ok "it says why: $(grep -oE '"why":"[^"]*"' "$log" | tail -n 1)" grep -qE '"delegate-(absent|broken)".*"delegate":"gpu"' "$log"
 }
 
 # part NAME COMMAND...: another script; its figures are kept for the end.

@@ -37,6 +37,10 @@ type evaluation struct {
 	peak    map[string]uint64
 }
 
+// unhurried is the deadline of an invoke: no camera waits, and a slow delegate is to be
+// measured, not left.
+const unhurried = time.Minute
+
 // openSubject opens a model on a delegate and waits until that answers, or the chain
 // gives it up, which has a deadline for each step.
 func openSubject(ctx context.Context, o *classifyOptions, w *workshop, s subject) (*delegates.Chain, *infer.Model, error) {
@@ -45,6 +49,7 @@ func openSubject(ctx context.Context, o *classifyOptions, w *workshop, s subject
 	ds := []delegates.Delegate{{Kind: s.delegate, Threads: o.threads}}
 	c := w.chainConfig(&spec, ds)
 	c.Log = slog.New(slog.DiscardHandler) // what matters of it is in the state
+	c.Deadline = unhurried
 	chain, m, err := openModel(ctx, &spec, c)
 	if err != nil {
 		return nil, nil, err
