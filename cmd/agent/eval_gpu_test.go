@@ -28,8 +28,10 @@ func TestEvalOnTheGPU(t *testing.T) {
 	}
 	for name, model := range map[string][]string{
 		"efficientnet_lite0": {"--model", inRepo(t, "models/efficientnet_lite0/manifest.yaml")},
-		"mobilenet_v2": {"--model", sharedData(t, "models/mobilenet_v2_1.0_224_quant.tflite"), "--labels", sharedData(t, "models/imagenet_labels.txt"),
-			"--crop", "0.875", "--truth-offset", "1"},
+		"mobilenet_v2": {
+			"--model", sharedData(t, "models/mobilenet_v2_1.0_224_quant.tflite"), "--labels", sharedData(t, "models/imagenet_labels.txt"),
+			"--crop", "0.875", "--truth-offset", "1",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			limit := "0"
