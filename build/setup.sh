@@ -31,7 +31,7 @@ if [ "$(this_arch)" = amd64 ]; then
 fi
 release=("${cross[@]}" apt-utils gpg gpg-agent)
 board=("${release[@]}" "${test[@]}" lintian dpkg-dev)
-dashboards=("${run[@]}" mosquitto python3-venv chromium prometheus procps curl)
+dashboards=("${run[@]}" mosquitto python3-venv chromium prometheus procps curl tmux)
 command -v node >/dev/null || dashboards+=(nodejs)
 command -v npm >/dev/null || dashboards+=(npm)
 

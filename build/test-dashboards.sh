@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The page in headless Chromium, driven by Playwright, what lookers cost, requests made by schemathesis, Prometheus' own
+# The page in headless Chromium, driven by Playwright, what lookers cost, watch in tmux, requests made by schemathesis, Prometheus' own
 # opinion of the metrics; and the ready-made rules and dashboards in the programs that they are for. Installs what it
 # needs (chromium, nodejs and prometheus by apt, the rest by npm and pip, pinned). The figures last.
 #
@@ -42,11 +42,17 @@ tests() { node --test --test-concurrency=1 --test-reporter=spec "$@"; }
 # pictures: those of the documents, by the tests that say that what they show is true.
 pictures() { PICTURES=${PICTURES:-docs} tests --test-name-pattern='the picture moves' build/dashboards/page.test.mjs; }
 
-# lookers: what one page costs, and what fifty do to the frames.
-lookers() {
+# go_tests PATTERN: those of cmd/agent with such names.
+go_tests() {
 	go build -o "$cache/bin/testlog" ./build/testlog
-	EDGE_AGENT_TEST_LONG=1 go test -json -count=1 -timeout 15m -run 'OnePageCosts|FiftyPages' ./cmd/agent | "$cache/bin/testlog" -figures "$figures"
+	EDGE_AGENT_TEST_LONG=1 go test -json -count=1 -timeout 15m -run "$1" ./cmd/agent | "$cache/bin/testlog" -figures "$figures"
 }
+
+# lookers: what one page costs, and what fifty do to the frames.
+lookers() { go_tests 'OnePageCosts|FiftyPages'; }
+
+# watch: the view in a terminal, in tmux and through a pipe.
+watch() { go_tests 'TestWatch(InATerminal|ThroughAPipe|IsRefused)'; }
 
 # with_agent COMMAND...: runs it while an agent with a login does, whose page is at $page.
 with_agent() {
@@ -197,6 +203,7 @@ rules() {
 step page page
 [ "$wanted" != " pictures " ] || step pictures pictures
 step lookers lookers
+step watch watch
 step requests requests
 step metrics metrics
 step rules rules

@@ -140,7 +140,7 @@ function drawChart() {
   chart = new uPlot({
     width, height: 220, legend: {show: false}, cursor: {show: false},
     scales: {y: {range: (_, low, high) => [0, Math.max(high, 1) * 1.1]}},
-    axes: [axis, {...axis, size: 50, values: (_, v) => v.map((x) => x + " ms")}],
+    axes: [axis, {...axis, size: 64, values: (_, v) => v.map((x) => x + " ms")}],
     series: [{}, ...[...STAGES].reverse().map((n) => ({label: n, stroke: () => colour(n), fill: () => colour(n), width: 0, points: {show: false}}))],
   }, data, $("chart"));
 }
