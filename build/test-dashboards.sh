@@ -45,7 +45,10 @@ pictures() { PICTURES=${PICTURES:-docs} tests --test-name-pattern='the picture m
 # go_tests PATTERN: those of cmd/agent with such names.
 go_tests() {
 	go build -o "$cache/bin/testlog" ./build/testlog
-	EDGE_AGENT_TEST_LONG=1 go test -json -count=1 -timeout 15m -run "$1" ./cmd/agent | "$cache/bin/testlog" -figures "$figures"
+	local code=0
+	EDGE_AGENT_TEST_LONG=1 go test -json -count=1 -timeout 15m -run "$1" ./cmd/agent | "$cache/bin/testlog" -figures "$figures.go" || code=$?
+	cat "$figures.go" >>"$figures"
+	return $code
 }
 
 # lookers: what one page costs, and what fifty do to the frames.
