@@ -46,8 +46,8 @@ pictures() { PICTURES=${PICTURES:-docs} tests --test-name-pattern='the picture m
 go_tests() {
 	go build -o "$cache/bin/testlog" ./build/testlog
 	local code=0
-	EDGE_AGENT_TEST_LONG=1 go test -json -count=1 -timeout 15m -run "$1" ./cmd/agent | "$cache/bin/testlog" -figures "$figures.go" || code=$?
-	cat "$figures.go" >>"$figures"
+	EDGE_AGENT_TEST_LONG=1 go test -json -count=1 -timeout 15m -run "$1" ./cmd/agent | "$cache/bin/testlog" -figures "$figures.part" || code=$?
+	cat "$figures.part" >>"$figures"
 	return $code
 }
 
