@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Prints what the binaries of a package depend on, in Debian's words, read from the binaries themselves: each library
-# that they are linked against, and for C and C++ the oldest version that has all the symbols asked for. A library
-# that is not in the table stops the build, so that no dependency is forgotten.
+# that they are linked against, and for C and C++ the oldest version that has all the symbols asked for; at least those
+# that dpkg-shlibdeps asks for (build/test-release.sh compares). A library that is not in the table stops the build, so
+# that no dependency is forgotten.
 #
 #   build/depends.sh BINARY...
 
@@ -32,13 +33,17 @@ libraries=$(readelf --wide -d "$@" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | so
 for library in $libraries; do
 	case $library in
 	ld-linux-*.so.* | libc.so.6 | libm.so.6 | libdl.so.2 | libpthread.so.0 | librt.so.1 | libresolv.so.2)
-		wanted[libc6]=$(newest GLIBC "$@")
+		# Older symbols may have been in libpthread or libdl; since 2.34, which our own programs need, all are in libc.
+		wanted[libc6]=$(printf '%s\n' 2.34 "$(newest GLIBC "$@")" | sort -V | tail -n 1)
 		;;
 	libstdc++.so.6) wanted[libstdc++6]=$(libstdcxx "$(newest GLIBCXX "$@")") ;;
-	libgcc_s.so.1) wanted[libgcc-s1]= ;;
+	libgcc_s.so.1) wanted[libgcc-s1]=3.0 ;;
 	libopencv_*.so.406 | libopencv_*.so.410)
 		package=${library/.so./}
-		wanted[${package/_/-}]=
+		case $library in
+		*.406) wanted[${package/_/-}]=4.6.0+dfsg ;;
+		*) wanted[${package/_/-}]=4.10.0+dfsg ;;
+		esac
 		;;
 	libvulkan.so.1) wanted[libvulkan1]= ;;
 	*) die "no package is known for $library, which $* need: add it to build/depends.sh" ;;

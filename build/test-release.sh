@@ -124,7 +124,7 @@ dependencies() {
 	ok "dependencies of ${#debs[@]} packages are what dpkg-shlibdeps finds" build/shlibdeps.sh "${debs[@]}"
 	deb=$(find "$folder" -name "edge-agent-capture-406_*_$(this_arch).deb")
 	dpkg-deb -R "$deb" "$place/less"
-	sed -i 's/libopencv-imgproc406, //; s/\(libstdc++6 (>= \)[0-9]*/\15/' "$place/less/DEBIAN/control"
+	sed -i 's/libopencv-imgproc406 ([^)]*), //; s/\(libstdc++6 (>= \)[0-9]*/\15/' "$place/less/DEBIAN/control"
 	quietly dpkg-deb -b "$place/less" "$place/less.deb"
 	ok "one that says too little is refused" refuses 'needs libopencv-imgproc406' build/shlibdeps.sh "$place/less.deb"
 }

@@ -24,7 +24,8 @@ import (
 
 const (
 	tryFor   = 5 * time.Second  // with all parts open
-	tryStart = 90 * time.Second // until they are: a small board reads its libraries from a card
+	tryFirst = 30 * time.Second // until the first frame is answered
+	tryStart = 90 * time.Second // until all parts are open: a small board reads its libraries from a card
 )
 
 // resultShown matches a result as run prints it: time, camera, label with its share.
@@ -35,6 +36,7 @@ type trial struct {
 	mu    sync.Mutex
 	rest  []byte
 	ready chan struct{} // closed at the first line: all parts are open
+	first chan struct{} // closed at the first result
 	once  sync.Once
 	shown int
 	last  string
@@ -53,10 +55,34 @@ func (t *trial) Write(b []byte) (int, error) {
 		t.rest = rest
 		t.once.Do(func() { close(t.ready) })
 		if m := resultShown.FindSubmatch(line); m != nil {
-			t.shown++
+			if t.shown++; t.shown == 1 {
+				close(t.first)
+			}
 			t.last = strings.Join(strings.Fields(string(m[1])), " ")
 		}
 	}
+}
+
+// watch gives the agent tryFor to show what it sees, and tryFirst where it has not
+// answered a frame by then: a slow board opens a camera as slowly as all else. It
+// says whether the agent ended by itself.
+func (t *trial) watch(ctx context.Context, ended <-chan struct{}) bool {
+	enough, late := time.After(tryFor), time.After(tryFirst)
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+		return false
+	case <-enough:
+	}
+	select {
+	case <-ended:
+		return true
+	case <-ctx.Done():
+	case <-late:
+	case <-t.first:
+	}
+	return false
 }
 
 // tryConfig runs cfg in a process of its own, with ports and a data folder of its
@@ -71,7 +97,7 @@ func tryConfig(ctx context.Context, cfg *config.Config, say func(string, ...any)
 		return exit.With(exit.IO, err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	out, told := &trial{ready: make(chan struct{})}, &bytes.Buffer{}
+	out, told := &trial{ready: make(chan struct{}), first: make(chan struct{})}, &bytes.Buffer{}
 	cmd := exec.Command(self, "run", "-c", cfg.File(), "--data-dir", filepath.Join(dir, "data"), "--any-port", "--print", "--log-level", "warn")
 	cmd.Stdout, cmd.Stderr = out, told
 	cmd.WaitDelay = farewell
@@ -80,6 +106,7 @@ func tryConfig(ctx context.Context, cfg *config.Config, say func(string, ...any)
 	}
 	ended := make(chan struct{})
 	go func() { defer close(ended); err = cmd.Wait() }() // err is read when ended is closed
+	watched := time.Duration(0)
 	limit := time.NewTimer(tryStart)
 	defer limit.Stop()
 	select {
@@ -89,12 +116,11 @@ func tryConfig(ctx context.Context, cfg *config.Config, say func(string, ...any)
 		say("not tried: it has not started within %v, which may be a slow card", tryStart)
 	case <-ctx.Done():
 	case <-out.ready:
-		select {
-		case <-ended:
+		opened := time.Now()
+		if out.watch(ctx, ended) {
 			return trialFailed(err, told.String())
-		case <-time.After(tryFor):
-		case <-ctx.Done():
 		}
+		watched = time.Since(opened)
 	}
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	<-ended
@@ -104,10 +130,17 @@ func tryConfig(ctx context.Context, cfg *config.Config, say func(string, ...any)
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	if out.shown > 0 {
-		say("tried:   it runs; after %v it sees: %s", tryFor, out.last)
+		say("tried:   it runs; after %v it sees: %s", watched.Round(time.Second), out.last)
 		return nil
 	}
-	say("tried:   it starts, and no frame was answered within %v; what it said:", tryFor)
+	if watched == 0 {
+		return nil
+	}
+	colon := "; what it said:"
+	if told.Len() == 0 {
+		colon = ""
+	}
+	say("tried:   it starts, and no frame was answered within %v%s", tryFirst, colon)
 	for l := range strings.Lines(told.String()) {
 		say("         %s", strings.TrimSpace(l))
 	}
