@@ -8,7 +8,7 @@
 # OPENCV_ROOT=FOLDER takes OpenCV from a folder copied from a board instead: usr/include/opencv4 and the libraries
 # beside it (usr/lib/TRIPLET or usr/lib) of the four modules core, imgproc, imgcodecs and videoio.
 #
-# The same commit gives the same bytes, wherever it is built (`make test-board` builds it twice; not run yet): -trimpath, and no
+# The same commit gives the same bytes, wherever it is built (build/test-release.sh builds it twice): -trimpath, and no
 # folder's name in what the C++ compiler makes.
 
 . "$(dirname "$0")/env.sh"
