@@ -244,9 +244,9 @@ type loadPair struct {
 func (p *loadPair) disturbed() float64 { return max(p.nobody.others, p.all.others) }
 
 // measurePairs measures until enough pairs were left alone by what else runs on the
-// machine, or for as long as is bearable, and gives the calmest.
-func (r *road) measurePairs(w *watcher, page string) (pairs []loadPair) {
-	calm := 0
+// machine, or for as long as is bearable, and gives the calmest; calm: how many pairs others
+// did not disturb.
+func (r *road) measurePairs(w *watcher, page string) (pairs []loadPair, calm int) {
 	for len(pairs) < loadMost && calm < loadRounds {
 		var p loadPair
 		p.nobody = r.measure(w)
@@ -268,7 +268,7 @@ func (r *road) measurePairs(w *watcher, page string) (pairs []loadPair) {
 	}
 	slices.SortFunc(pairs, func(a, b loadPair) int { return cmp.Compare(a.disturbed(), b.disturbed()) })
 	figure(r.t, "page_fifty_measured_undisturbed", fmt.Sprintf("%d of %d", calm, len(pairs)))
-	return pairs[:loadRounds]
+	return pairs[:loadRounds], calm
 }
 
 // TestFiftyPages: the frames keep their latency whoever looks and however slowly. Those
@@ -281,7 +281,7 @@ func TestFiftyPages(t *testing.T) {
 	w := watch(t, r.embedded(), "edge/e2e/camera/+/model/+/result", "load-watcher")
 	page := r.page()
 	time.Sleep(3 * time.Second)
-	pairs := r.measurePairs(w, page)
+	pairs, calm := r.measurePairs(w, page)
 	var nobody, watched []float64
 	var halves [2][]float64 // of nobody: how far two measurements of the same differ
 	var daemon, self, pictures, told float64
@@ -301,11 +301,14 @@ func TestFiftyPages(t *testing.T) {
 	figure(t, "page_fifty_viewers_percent_of_a_core", fmt.Sprintf("%.1f of the daemon, %.1f of the viewers themselves", daemon, self))
 	figure(t, "page_fifty_viewers_pictures_a_second", fmt.Sprintf("%.1f", pictures))
 	figure(t, "page_fifty_viewers_told_kB_a_second", fmt.Sprintf("%.1f", told/1000))
-	if b/a > max(1.10, noise) {
+	if calm == loadRounds && b/a > max(1.10, noise) {
 		t.Errorf("p99 grows by %.1f %% with %d viewers; 10 %% are allowed, and two measurements of nobody differ by %.1f %%", 100*(b/a-1), loadViewers, 100*(noise-1))
 	}
 	if pictures < 5 || pictures > 12 {
 		t.Errorf("fifty pages were given %.1f pictures a second, ten are theirs", pictures)
 	}
 	r.stop()
+	if calm < loadRounds {
+		t.Skipf("the latencies were not judged: others left %d of %d measurements alone on this machine", calm, loadRounds)
+	}
 }
