@@ -7,7 +7,8 @@
 #   zoo/make.sh decoding           what decoding a detector's answer costs in numpy and OpenCV
 #   zoo/make.sh net ARCH...        a quantized network: see docs/zoo.md
 #   zoo/make.sh tour               docs/tour.md, from the networks that were made
-#   zoo/make.sh study [ARCH...]    why float and int8 disagree: docs/zoo-int8.md
+#   zoo/make.sh study [ARCH...]    why float and int8 disagree: docs/zoo-int8.md; `study scores` and
+#                                  `study loudness` write its other tables
 #   zoo/make.sh verify [ARCH...]   the networks against other people's, in PyTorch (build/cache/venv-verify, 7 GB)
 #   zoo/make.sh test [ARGUMENT...] the Python tests
 

@@ -2,7 +2,7 @@
 
 Suspects: too few calibration pictures, near ties, a fault. Each variant takes one of
 them away. `study loudness` asks how much louder some pictures are than others, since
-the loudest sets the range that all have to share.
+the loudest sets the range that all have to share; `study scores` is in zoo/scores.py.
 """
 
 import gc
@@ -11,19 +11,25 @@ from collections.abc import Iterator
 import keras
 import numpy as np
 
-from zoo import compare, convert, net, random_weights
+from zoo import compare, convert, net, random_weights, scores
 from zoo.fold import fold
 from zoo.litert import Model
 from zoo.nets.options import Options
 from zoo.paths import ROOT
 
 LOUD_START, LOUD_END = "<!-- loudness: made by zoo/make.sh study loudness -->", "<!-- end of loudness -->"
+SCORES_START, SCORES_END = "<!-- scores: made by zoo/make.sh study scores -->", "<!-- end of scores -->"
 PAGE = ROOT / "docs" / "zoo-int8.md"
 START, END = "<!-- rows: made by zoo/make.sh study -->", "<!-- end of rows -->"
 DEFAULT = ("resnet50", "se-resnet50")
 
 
 def make(arguments: list[str]) -> None:
+    if arguments == ["scores"]:
+        rows = list(scores.rows())
+        before, rest = PAGE.read_text().split(SCORES_START)
+        PAGE.write_text(before + SCORES_START + "\n" + "\n".join(rows) + "\n" + SCORES_END + rest.split(SCORES_END)[1])
+        return
     if arguments == ["loudness"]:
         rows = list(_loudness())
         before, rest = PAGE.read_text().split(LOUD_START)

@@ -24,8 +24,8 @@ LIMIT = 1e-4  # of the largest answer
 HEAD = """\
 # The zoo's networks against other people's
 
-Made by `make zoo-verify` ({versions}). Each network of another hand gets seeded random weights (batch normalization
-with statistics of its own, no bias left at zero), answers two random pictures, and writes its state dict in float.
+Made by `make zoo-verify` ({versions}).
+Each network of another hand gets seeded random weights (batch normalization with statistics of its own, no bias left at zero), answers two random pictures, and writes its state dict in float.
 `zoo/` reads that file, recognizes its source, fills its own network and answers the same pictures: once from normalized
 values, once from raw bytes with the normalization folded into the first layer. Both sides compute in double precision,
 as deep random networks magnify the rounding of floats (ResNet-101: to 1e-4); only local response normalization, which

@@ -6,6 +6,7 @@ It runs in an environment of its own (zoo/verify/requirements.txt) and imports n
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,8 @@ def answer(number: int, out: Path) -> None:
     pictures = torch.randint(0, 256, (PICTURES, channels, side, side), dtype=torch.uint8)
     x = pictures.double() / 255
     if channels == 3:
-        x = (x - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
+        mean, std = (torch.tensor(v, dtype=torch.float64)[:, None, None] for v in (MEAN, STD))
+        x = (x - mean) / std
     else:
         x = (x - 0.1307) / 0.3081
     with torch.no_grad():
@@ -164,7 +166,8 @@ def main() -> None:
             print(number, name, form, whose, sep="\t")
         print(
             "versions",
-            f"torch {torch.__version__}, torchvision {sys.modules['torchvision'].__version__}, timm {timm.__version__}",
+            f"torch {torch.__version__}, torchvision {sys.modules['torchvision'].__version__}, timm {timm.__version__}, "
+            f"pytorchcv {metadata.version('pytorchcv')}",
             sep="\t",
         )
         return
