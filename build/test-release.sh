@@ -29,13 +29,19 @@ ok() {
 	fi
 }
 
-# Each tag that lintian would have is a fault: those that are not are in build/deb/*.lintian, with the reason. One of these
-# files serves several packages and both architectures, in which not all of it is found.
+# Each tag that lintian has is a fault: those that are not are in build/deb/*.lintian, with the reason. One file does for
+# several packages and architectures, and bytes look like a word in one build only: that a line is not used is no fault.
 lintian() {
 	local deb
 	for deb in "$folder"/*.deb; do
-		ok "lintian: $(basename "$deb")" command lintian --allow-root --no-cfg --suppress-tags unused-override --display-info --pedantic --fail-on error,warning,info,pedantic,experimental "$deb"
+		ok "lintian: $(basename "$deb")" no_tags "$deb"
 	done
+}
+
+no_tags() {
+	local tags
+	tags=$(command lintian --allow-root --no-cfg --display-info --pedantic --fail-on none "$1") || return
+	! grep -E '^[A-Z]: ' <<<"$tags" | grep -vE '^(N: |I: [^ ]* unused-override )'
 }
 
 # unpack ARCH: all packages of an architecture, unpacked into one folder; prints it. (tflite's libLiteRt.so has a folder of
