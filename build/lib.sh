@@ -72,3 +72,23 @@ gnu_triplet() {
 debian_mirror() {
 	apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1
 }
+
+# bench_figures: what `go test -bench` writes, as `name: value`.
+bench_figures() {
+	awk '/^Benchmark/ {
+		sub(/^Benchmark/, "", $1); sub(/-[0-9]+$/, "", $1); gsub(/[^A-Za-z0-9]+/, "_", $1)
+		for (i = 3; i < NF; i += 2) { unit = $(i + 1); gsub(/\//, "_per_", unit); gsub(/µ/, "u", unit); gsub(/-/, "_", unit); print tolower($1 "_" unit) ": " $i }
+	}'
+}
+
+# ok WHAT COMMAND...: one check of the script's $name; what the command writes is shown when it fails, and $failed is 1 then.
+ok() {
+	local what=$1
+	shift
+	if quietly "$@"; then
+		say "✓ $name: $what"
+	else
+		say "✗ $name: $what"
+		failed=1
+	fi
+}

@@ -25,18 +25,6 @@ trap 'rm -rf --one-file-system "$place"' EXIT
 figures=()
 failed=0
 
-# ok WHAT COMMAND...: one check.
-ok() {
-	local what=$1
-	shift
-	if "$@"; then
-		say "✓ $name: $what"
-	else
-		say "✗ $name: $what"
-		failed=1
-	fi
-}
-
 # readme_lines: what the README says to type.
 readme_lines() {
 	sed -n '/^<!-- install: begin/,/^<!-- install: end/p' "$root/README.md" | grep -vE '^(<!--|```)' |

@@ -14,14 +14,7 @@ figures=$cache/figures.dashboards
 venv=$cache/venv-dashboards
 rm -f "$figures"
 modules=$cache/npm-dashboards
-if ! cmp -s build/dashboards/package-lock.json "$modules/.lock"; then # laid down last: a broken one is made anew
-	rm -rf "$modules"
-	mkdir -p "$modules"
-	cp build/dashboards/package.json build/dashboards/package-lock.json "$modules"
-	(cd "$modules" && retry npm ci --silent --no-audit --no-fund) ||
-		die "npm could not install what build/dashboards/package.json names: check the network and try again"
-	cp build/dashboards/package-lock.json "$modules/.lock"
-fi
+build/npm.sh "$modules" build/dashboards
 
 log=$cache/dashboards.log
 : >"$log"
@@ -92,14 +85,7 @@ with_agent() {
 # requests: what schemathesis makes of openapi.yaml, right and wrong, with and without a login. The stream of events has
 # no end, which it cannot wait for; commands meet the limit of two a second, and FuzzCommand reads them by millions.
 requests() {
-	local lock=build/dashboards/requirements.txt
-	if ! cmp -s $lock "$venv/.lock"; then
-		rm -rf "$venv"
-		python3 -m venv "$venv" || die "no virtual environment could be made: apt-get install python3-venv"
-		retry "$venv/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary=:all: -r $lock ||
-			die "the packages of $lock could not be installed: check the network and try again"
-		cp $lock "$venv/.lock"
-	fi
+	build/venv.sh "$venv" build/dashboards/requirements.txt || return
 	with_agent make_requests
 }
 

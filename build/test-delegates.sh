@@ -17,7 +17,7 @@ failed=0
 rm -f "$figures".delegate*
 go test -json -count=1 -timeout 20m ./delegates/... ./internal/tflite ./internal/litert | "$cache/bin/testlog" -figures "$figures.delegates" || failed=1
 go test -json -count=1 -timeout 30m -run 'TestDelegate|TestHalfPrecision|TestFirstResult|TestEvalOnTheGPU' ./cmd/agent | "$cache/bin/testlog" -figures "$figures.delegate-faults" || failed=1
-if build/bench/venv.sh "$cache/venv-bench"; then
+if build/venv.sh "$cache/venv-bench" build/bench/requirements.txt; then
 	EDGE_AGENT_TEST_PEER=$cache/venv-bench/bin/python go test -json -count=1 -timeout 10m -run 'TestPeer' ./cmd/agent |
 		"$cache/bin/testlog" -figures "$figures.delegate-peer" || failed=1
 else

@@ -41,19 +41,8 @@ fi
 
 # What the tests of interoperation are run with; without it they tell what is missing.
 build/tools.sh nats-server >/dev/null
-modules=$cache/npm-interop
-if ! cmp -s build/interop/package-lock.json "$modules/.lock"; then # laid down last: a broken one is made anew
-	rm -rf "$modules"
-	mkdir -p "$modules"
-	cp build/interop/package.json build/interop/package-lock.json "$modules"
-	(cd "$modules" && retry npm ci --silent --no-audit --no-fund) && cp build/interop/package-lock.json "$modules/.lock" || failed=1
-fi
-venv=$cache/venv-interop
-if ! cmp -s build/interop/requirements.txt "$venv/.lock"; then
-	rm -rf "$venv"
-	python3 -m venv "$venv" && retry "$venv/bin/pip" install --quiet --disable-pip-version-check -r build/interop/requirements.txt &&
-		cp build/interop/requirements.txt "$venv/.lock" || failed=1
-fi
+build/npm.sh "$cache/npm-interop" build/interop || failed=1
+build/venv.sh "$cache/venv-interop" build/interop/requirements.txt || failed=1
 
 rm -f "$figures.fuzz"
 tests publish -timeout 20m ./publish
@@ -70,10 +59,7 @@ fuzz FuzzBroker ./publish
 fuzz FuzzLoad ./internal/config
 fuzz FuzzManifest ./infer
 go test -run '^$' -bench 'Durable|Offer|Encode|Puback' ./publish |
-	awk '/^Benchmark/ {
-		sub(/^Benchmark/, "", $1); sub(/-[0-9]+$/, "", $1); gsub(/[^A-Za-z0-9]+/, "_", $1)
-		for (i = 3; i < NF; i += 2) { unit = $(i + 1); gsub(/\//, "_per_", unit); gsub(/µ/, "u", unit); gsub(/-/, "_", unit); print tolower($1 "_" unit) ": " $i }
-	}' >"$figures.bench" || failed=1
+	bench_figures >"$figures.bench" || failed=1
 
 printf '\n== figures\n'
 cat "$figures.publish" "$figures.publish-agent" "$figures.publish-broker" "$figures.fuzz" "$figures.bench"

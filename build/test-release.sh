@@ -16,18 +16,7 @@ place=$(mktemp -d)
 trap 'rm -rf --one-file-system "$place"' EXIT
 figures=()
 failed=0
-
-# ok WHAT COMMAND...: one check; what the command writes is shown when it fails.
-ok() {
-	local what=$1
-	shift
-	if quietly "$@"; then
-		say "✓ release: $what"
-	else
-		say "✗ release: $what"
-		failed=1
-	fi
-}
+name=release
 
 # Each tag that lintian has is a fault: those that are not are in build/deb/*.lintian, with the reason. One file does for
 # several packages and architectures, and bytes look like a word in one build only: that a line is not used is no fault.
@@ -106,13 +95,13 @@ signed() {
 
 # An agent without runtime, model and clip has 10 MB at most.
 sizes() {
-	local deb name size
+	local deb package size
 	for deb in "$folder"/*.deb; do
-		name=$(dpkg-deb -f "$deb" Package)_$(dpkg-deb -f "$deb" Architecture)
+		package=$(dpkg-deb -f "$deb" Package)_$(dpkg-deb -f "$deb" Architecture)
 		size=$(stat -c %s "$deb")
-		figures+=("deb_${name//-/_}_bytes: $size")
-		case $name in
-		edge-agent_*) ok "the package $name has $size bytes, at most 10,000,000" [ "$size" -le 10000000 ] ;;
+		figures+=("deb_${package//-/_}_bytes: $size")
+		case $package in
+		edge-agent_*) ok "the package $package has $size bytes, at most 10,000,000" [ "$size" -le 10000000 ] ;;
 		esac
 	done
 }
@@ -137,7 +126,7 @@ dependencies() {
 
 # reproducible: a clone of the commit, in another folder, without any cache of Go's compiler; downloads are taken over.
 reproducible() {
-	local copy=$place/somewhere/else deb name same=0 arch
+	local copy=$place/somewhere/else deb file same=0 arch
 	mkdir -p "$(dirname "$copy")"
 	quietly git clone --no-hardlinks "$root" "$copy"
 	mkdir -p "$copy/build/cache"
@@ -151,9 +140,9 @@ reproducible() {
 		) || failed=1
 	done
 	for deb in "$folder"/*.deb; do
-		name=$(basename "$deb")
-		ok "the same bytes: $name" cmp "$deb" "$copy/debs/$name"
-		! cmp -s "$deb" "$copy/debs/$name" || same=$((same + 1))
+		file=$(basename "$deb")
+		ok "the same bytes: $file" cmp "$deb" "$copy/debs/$file"
+		! cmp -s "$deb" "$copy/debs/$file" || same=$((same + 1))
 	done
 	figures+=("release_reproduced_packages: $same of $(find "$folder" -name '*.deb' | wc -l)")
 }

@@ -14,18 +14,10 @@ chmod 755 "$scratch"                          # mosquitto becomes another user
 broker=
 trap '[ -z "$broker" ] || kill "$broker"; rm -rf "$scratch"' EXIT
 
-# As `name: value`, from the lines of go test -bench.
-lines() {
-	tee "$cache/bench.log" | awk '/^Benchmark/ {
-		sub(/^Benchmark/, "", $1); sub(/-[0-9]+$/, "", $1); gsub(/[^A-Za-z0-9]+/, "_", $1)
-		for (i = 3; i < NF; i += 2) { unit = $(i + 1); gsub(/\//, "_per_", unit); gsub(/µ/, "u", unit); gsub(/-/, "_", unit); print tolower($1 "_" unit) ": " $i }
-	}'
-}
-
 {
-	TMPDIR=$scratch go test -run '^$' -bench 'Durable|Offer|Encode' -benchtime 1s ./publish | lines
-	TMPDIR=$scratch go test -run '^$' -bench 'Puback' -benchtime 300x ./publish | lines
-	TMPDIR=$scratch go test -run '^$' -bench 'Drain' -benchtime 3x ./publish | lines
+	TMPDIR=$scratch go test -run '^$' -bench 'Durable|Offer|Encode' -benchtime 1s ./publish | tee "$cache/bench.log" | bench_figures
+	TMPDIR=$scratch go test -run '^$' -bench 'Puback' -benchtime 300x ./publish | tee "$cache/bench.log" | bench_figures
+	TMPDIR=$scratch go test -run '^$' -bench 'Drain' -benchtime 3x ./publish | tee "$cache/bench.log" | bench_figures
 	for kind in paho autopaho; do
 		for batch in 1 32; do
 			"$bench" queue $kind "$scratch/$kind-$batch" $batch 1000

@@ -17,7 +17,7 @@ fi
 build/setup.sh bench
 
 venv=$cache/venv-bench
-build/bench/venv.sh "$venv"
+build/venv.sh "$venv" build/bench/requirements.txt
 
 # The loops without an agent are benchmarks beside the code that they time.
 loops=$cache/bench

@@ -166,11 +166,9 @@ func lookAtDelegates(ctx context.Context, cmd *cobra.Command, o *delegatesOption
 		return nil, err
 	}
 	defer closeWithin(chain.Close)
-	inputs, err := m.CheckInputs()
-	if err != nil {
-		return nil, fileCode(err)
+	if err := arm(chain, m); err != nil {
+		return nil, err
 	}
-	chain.Arm(delegates.Judge{Inputs: inputs, Compare: m.Compare, Sound: m.Sound})
 	settled, err := settledStates(ctx, chain)
 	if err != nil {
 		return nil, err

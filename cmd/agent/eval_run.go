@@ -55,12 +55,10 @@ func openSubject(ctx context.Context, o *classifyOptions, w *workshop, s subject
 		return nil, nil, err
 	}
 	if s.delegate != delegates.CPU {
-		inputs, err := m.CheckInputs()
-		if err != nil {
+		if err := arm(chain, m); err != nil {
 			closeWithin(chain.Close)
-			return nil, nil, fileCode(err)
+			return nil, nil, err
 		}
-		chain.Arm(delegates.Judge{Inputs: inputs, Compare: m.Compare, Sound: m.Sound})
 	}
 	for {
 		st := chain.State()[0]

@@ -134,6 +134,17 @@ func openModel(ctx context.Context, s *infer.Spec, c delegates.Config) (*delegat
 	return chain, m, nil
 }
 
+// arm lets the delegates other than cpu in: each is opened, and judged by the model's
+// check inputs.
+func arm(chain *delegates.Chain, m *infer.Model) error {
+	inputs, err := m.CheckInputs()
+	if err != nil {
+		return fileCode(err)
+	}
+	chain.Arm(delegates.Judge{Inputs: inputs, Compare: m.Compare, Sound: m.Sound})
+	return nil
+}
+
 func checkModel(ctx context.Context, s *infer.Spec, chain *delegates.Chain) (*infer.Model, error) {
 	m, err := infer.NewModel(s, chain.Inputs(), chain.Outputs())
 	if err != nil {
@@ -182,11 +193,9 @@ func (a *agent) openModel(ctx context.Context, w *workshop, id string) error {
 		return err
 	}
 	a.onClose(chain.Close)
-	inputs, err := m.CheckInputs()
-	if err != nil {
-		return fileCode(err)
+	if err := arm(chain, m); err != nil {
+		return err
 	}
-	chain.Arm(delegates.Judge{Inputs: inputs, Compare: m.Compare, Sound: m.Sound})
 	lm := &model{id: id, spec: s, chain: chain, model: m, sinks: sinks{}, latency: newStages(), all: a.latency, golden: s.Golden != nil}
 	lm.scheduler = &infer.Scheduler{Model: m, Engine: chain, Sink: lm, Log: a.log, Synced: a.clock.Synced}
 	a.models = append(a.models, lm)

@@ -1,13 +1,12 @@
 #!/usr/bin/env bash
-# Makes the Python environment in which peer.py runs; silent when it is there and as requirements.txt wants it.
+# Makes a Python environment with the packages of a lock file; silent when it is there and as the lock wants it.
 #
-#   build/bench/venv.sh FOLDER
+#   build/venv.sh FOLDER LOCK
 
-. "$(dirname "$0")/../lib.sh"
+. "$(dirname "$0")/lib.sh"
 cd "$root"
 
-venv=$1
-lock=build/bench/requirements.txt
+venv=$1 lock=$2
 python=${PYTHON:-python3}
 
 # The copy of the lock is laid down last, so an environment that is broken or outdated is made anew.
