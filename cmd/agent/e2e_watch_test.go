@@ -42,8 +42,19 @@ func startMosquitto(t *testing.T) *mosquitto {
 			t.Skip("no mosquitto here: install the package mosquitto to run this test")
 		}
 	}
-	// Mosquitto cannot tell which port it took itself, so the kernel is asked for a
-	// free one, which nobody else here asks for in the moment between.
+	for range 5 {
+		if m := tryMosquitto(t, binary); m != nil {
+			return m
+		}
+	}
+	t.Fatal("mosquitto found no free port in five tries")
+	return nil
+}
+
+// tryMosquitto gives nil if somebody was quicker: Mosquitto cannot tell which port it took
+// itself, so the kernel is asked for a free one, which others may get meanwhile.
+func tryMosquitto(t *testing.T, binary string) *mosquitto {
+	t.Helper()
 	port := freePort(t)
 	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
 	write(t, conf, fmt.Sprintf("persistence false\nallow_anonymous true\nmax_queued_messages 100000\nlog_type all\nlistener %s 127.0.0.1\n", port))
@@ -54,18 +65,25 @@ func startMosquitto(t *testing.T) *mosquitto {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
-	await(t, "mosquitto to answer", func() bool {
-		c, err := net.Dial("tcp", m.addr)
-		if err == nil {
-			_ = c.Close()
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	t.Cleanup(func() { _ = cmd.Process.Kill(); <-ended })
+	gone := func() bool {
+		select {
+		case <-ended:
+			return true
+		default:
+			return false
 		}
-		return err == nil
-	})
-	return m
+	}
+	await(t, "mosquitto to run", func() bool { return strings.Contains(m.log.String(), " running\n") || gone() })
+	if !gone() {
+		return m
+	}
+	if said := m.log.String(); !strings.Contains(said, "Address already in use") {
+		t.Fatalf("mosquitto ended: %s", said)
+	}
+	return nil
 }
 
 // clients are the client ids that connected, sorted.
