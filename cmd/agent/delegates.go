@@ -166,7 +166,7 @@ func lookAtDelegates(ctx context.Context, cmd *cobra.Command, o *delegatesOption
 		return nil, err
 	}
 	defer closeWithin(chain.Close)
-	if err := arm(chain, m); err != nil {
+	if err = arm(chain, m); err != nil {
 		return nil, err
 	}
 	settled, err := settledStates(ctx, chain)
