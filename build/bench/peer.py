@@ -281,7 +281,11 @@ def run_invoke(args: argparse.Namespace) -> dict[str, object]:
     model = Classifier(args)
     model.warm_up()
     took, start, cpu = [], time.monotonic(), cpu_seconds()
+    due = time.monotonic()
     for _ in range(args.frames or 500):
+        if args.fps > 0:
+            due += 1 / args.fps
+            time.sleep(max(0.0, due - time.monotonic()))
         t = time.monotonic()
         model.invoke()
         took.append(time.monotonic() - t)
@@ -357,7 +361,8 @@ def arguments() -> argparse.Namespace:
     broker.add_argument("--topic", default="edge/peer/camera/cam/model/model/result")
     broker.add_argument("--qos", type=int, choices=(0, 1, 2), default=1, help="1 is the agent's default")
 
-    modes.add_parser("invoke", parents=[common, model], help="the raw invoke loop")
+    invoke = modes.add_parser("invoke", parents=[common, model], help="the raw invoke loop")
+    invoke.add_argument("--fps", type=float, default=0, help="invokes a second; 0: one after the other")
     modes.add_parser("decode", parents=[common, clip], help="the bare decode loop")
     serial = modes.add_parser("serial", parents=[common, model, clip, broker], help="peer A")
     serial.add_argument("--fps", type=float, default=0, help="pace, as of a live camera; 0: as fast as it goes")

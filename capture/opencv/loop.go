@@ -1,15 +1,14 @@
 package opencv
 
-// The grab loop: one goroutine, locked to its thread, that reads the source. It
-// grabs every frame and decodes only those that somebody waits for. While it waits
-// for the next frame's time, whoever brings a fill decodes and cooks in its place:
-// that saves the switch to the loop's thread.
+// The grab loop: one goroutine that reads the source. It grabs every frame and
+// decodes only those that somebody waits for. While it waits for the next frame's
+// time, whoever brings a fill decodes and cooks in its place: that saves the switch
+// to the loop's thread. No library here is bound to a thread, so neither is the loop.
 
 import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"sync"
 	"time"
 
@@ -53,8 +52,6 @@ type loop struct {
 // worker is closed.
 func (w *Worker) run(o source.Open, r worker.Request) {
 	defer close(w.done)
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	if w.cage != nil {
 		preload(o.Source)
 		w.cage(o.Source)

@@ -90,7 +90,9 @@ func part(a, b [][]byte) (same int, parted []parting) {
 // TestGPULabelsAreTheCPUs. MobileNet v2's file has one scale a tensor, and so much is
 // rounded on the way that even two sets of kernels for the CPU name other labels here
 // and there: that is measured beside it. Where the GPU names another label than the
-// CPU, both labels must be equally good to one of them.
+// CPU, both labels must be equally good to one of them, and in 99 of 100 cases the GPU's
+// is one that the CPU finds best. (The accelerator's options were tried, those for quantized
+// sources, for storage and textures, and for its shaders' optimization: no label changed.)
 func TestGPULabelsAreTheCPUs(t *testing.T) {
 	pictures, _ := filepath.Glob("../../../shared/testdata/imagenet100/*.JPEG")
 	if len(pictures) == 0 {
@@ -114,8 +116,11 @@ func TestGPULabelsAreTheCPUs(t *testing.T) {
 			}
 			cpu := answersTo(t, l, path, Options{}, pictures)
 			same, parted := part(cpu, answersTo(t, l, path, Options{GPU: &GPU{}}, pictures))
-			ties := 0
+			ties, among := 0, same
 			for _, p := range parted {
+				if p.mine == 0 {
+					among++
+				}
 				if p.tie() {
 					ties++
 				} else {
@@ -125,9 +130,13 @@ func TestGPULabelsAreTheCPUs(t *testing.T) {
 			n := len(pictures)
 			t.Logf("figure: gpu_swiftshader_same_top1_%s_of_%d: %d", name, n, same)
 			t.Logf("figure: gpu_swiftshader_ties_%s_of_%d: %d", name, n, ties)
+			t.Logf("figure: gpu_swiftshader_among_cpus_best_%s_of_%d: %d", name, n, among)
 			least := map[string]int{"efficientnet_lite0": 99, "mobilenet_v2": 95}[name]
 			if same*100 < n*least {
 				t.Errorf("%d of %d labels are the same", same, n)
+			}
+			if among*100 < n*99 {
+				t.Errorf("%d of %d labels are among those that the CPU finds best", among, n)
 			}
 			if long {
 				same, _ = part(cpu, answersTo(t, l, path, Options{kernels: "builtin"}, pictures))

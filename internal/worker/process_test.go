@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -285,17 +286,22 @@ func TestLocal(t *testing.T) {
 	}
 }
 
-// A worker has no new privileges before it runs a line of its own.
-func TestNoNewPrivilegesFromTheStart(t *testing.T) {
+// A worker has no new privileges, and timers that cost little, before it runs a line of
+// its own.
+func TestWhatAWorkerInherits(t *testing.T) {
 	b := newBench(t)
-	const have = "NoNewPrivs:\t1"
-	var out bytes.Buffer
-	cmd := exec.Command("cat", "/proc/self/status")
-	cmd.Stdout = &out
-	if err := b.spawner.start(cmd); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), have) {
-		t.Errorf("error %v, a child's status without %q:\n%s", err, have, out.String())
+	for file, have := range map[string]string{
+		"/proc/self/status":        "NoNewPrivs:\t1",
+		"/proc/self/timerslack_ns": strconv.Itoa(int(timerSlack)),
+	} {
+		var out bytes.Buffer
+		cmd := exec.Command("cat", file)
+		cmd.Stdout = &out
+		if err := b.spawner.start(cmd); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err != nil || !strings.Contains(out.String(), have) {
+			t.Errorf("error %v, a child's %s without %q:\n%s", err, file, have, out.String())
+		}
 	}
 }
