@@ -114,19 +114,24 @@ func clockRecipe() pipeline.Recipe {
 	}
 }
 
-// clockOf reads the picture's clock; false when it is damaged.
+// clockOf reads the picture's clock; false when it is damaged, or put together from
+// several frames, as it is where packets were lost.
 func clockOf(pix []byte) (time.Duration, bool) {
-	const w = clockBits * 8
-	at := func(bit, y int) int { return int(pix[y*w+bit*8+4]) }
-	var v int64
-	for bit := range clockBits {
-		up, down := at(bit, 4), at(bit, 12)
-		if up < 128 == (down < 128) || max(up, down) < 160 || min(up, down) > 96 {
-			return 0, false
+	var rows [3]uint64 // the clock, its inverse, its hash
+	for y := range rows {
+		for bit := range clockBits {
+			p := pix[(y*8+4)*clockBits*8+bit*8+4]
+			if p > 96 && p < 160 {
+				return 0, false
+			}
+			rows[y] = rows[y]<<1 | uint64(p>>7)
 		}
-		v = v<<1 | int64(up>>7)
 	}
-	return time.Duration(v) * time.Millisecond, true
+	const all = 1<<clockBits - 1
+	if rows[0]^rows[1] != all || rows[0]*2654435761>>8&all != rows[2] { // as hashed in rtsp.py
+		return 0, false
+	}
+	return time.Duration(rows[0]) * time.Millisecond, true
 }
 
 // ageOf is how old a picture was at an instant, by its clock.

@@ -2,8 +2,10 @@
 
     rtsp.py PORT [--user USER --password PASSWORD] [--size 640x480] [--fps 30]
 
-The top of each frame is two rows of 24 blocks, white for 1 and black for 0: CLOCK_MONOTONIC in milliseconds when
-the frame was made, most significant bit first, and below it the same inverted, so that a damaged clock shows. A line
+The top of each frame is three rows of 24 blocks, white for 1 and black for 0: CLOCK_MONOTONIC in milliseconds when
+the frame was made, most significant bit first, and below it the same inverted, so that a damaged clock shows; then a
+hash of it, so that one shows whose blocks are of different frames: where packets are lost, a decoder goes on with what
+it has, and the block of a bit that changes once in two seconds stays wrong until the next key frame. A line
 "320x240" on standard input changes the size in the middle of the stream. Says "up" when it listens.
 """
 
@@ -20,6 +22,12 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402
 
 BITS = 24
+
+
+def hashed(clock):
+    """Fibonacci hashing (Knuth, The Art of Computer Programming 3, 6.4): each bit changes half of the hash's above it."""
+    return (clock * 2654435761 >> 8) % (1 << BITS)
+
 
 parser = argparse.ArgumentParser()
 parser.add_argument("port")
@@ -38,15 +46,15 @@ def caps():
 def frame():
     """One picture: the clock, and below it noise that moves, so that frames differ in size."""
     w, h = size
-    now = int(time.monotonic() * 1000)
+    now = int(time.monotonic() * 1000) % (1 << BITS)
     rows = []
-    for flip in (0, 1):
+    for bits in (now, ~now, hashed(now)):
         row = bytearray()
         for x in range(BITS):
-            bit = (now >> (BITS - 1 - x) & 1) ^ flip
+            bit = bits >> (BITS - 1 - x) & 1
             row += (b"\xff" if bit else b"\x00") * (((x + 1) * w // BITS - x * w // BITS) * 3)
         rows.append(bytes(row) * (h // 8))
-    rest = h - 2 * (h // 8)
+    rest = h - 3 * (h // 8)
     at = now * 7919 % (len(NOISE) - rest * w * 3)
     return b"".join(rows) + NOISE[at:at + rest * w * 3]
 
