@@ -130,6 +130,7 @@ struct ea_area {
     for (int d = from; d < to; d++, w += n) {
       const unsigned char *p = s + 3 * across.first[d];
       lanes v = {0, 0, 0, 0};
+#pragma GCC unroll 4
       for (int i = 0; i < n; i++) v += load(p + 3 * i) * w[i];
       row[d] = v;
     }
@@ -166,6 +167,7 @@ struct ea_area {
     }
     for (; x < dw; x++, d += 3) {
       lanes v = {0, 0, 0, 0};
+#pragma GCC unroll 4
       for (int i = 0; i < n; i++) v += from[i][x] * w[i];
       const bits b = reinterpret_cast<bits>(v + whole);
       const unsigned char p = static_cast<unsigned char>(b[0]), q = static_cast<unsigned char>(b[1]), r = static_cast<unsigned char>(b[2]);

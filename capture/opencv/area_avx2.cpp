@@ -33,6 +33,7 @@ __attribute__((target("avx2"))) int across(const unsigned char *from, int sw, co
   for (; d + 1 < dw && 3 * first[d + 1] + reach <= 3 * sw; d += 2, doubled += 8 * width) {
     const unsigned char *const a = from + 3 * first[d], *const b = from + 3 * first[d + 1];
     __m256 v = _mm256_setzero_ps();
+#pragma GCC unroll 10  // -O2 unrolls nothing, and divides by five at each tap
     for (int i = 0; i < width; i++) {
       const int o = i / group * 3 * group;
       const __m256i both = _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i *>(a + o))),
