@@ -22,15 +22,11 @@ go test -json -count=1 -timeout 20m -run 'Python|Known|Tasks|References|Eval|Mod
 # Decoding, in Go and in Python one after the other on the same machine; of five runs the quickest, as what else runs
 # only ever adds.
 go test -run '^$' -bench Boxes -benchtime 0.3s -count 5 ./infer |
-	awk '/^Benchmark/ {
-		sub(/^Benchmark/, "", $1); sub(/-[0-9]+$/, "", $1); gsub(/[^A-Za-z0-9]+/, "_", $1)
-		for (i = 3; i < NF; i += 2) {
-			unit = $(i + 1); gsub(/\//, "_per_", unit); name = tolower($1 "_" unit)
-			if (!(name in least)) { order[++n] = name; least[name] = $i }
-			if ($i + 0 < least[name] + 0) least[name] = $i
-		}
+	bench_figures | awk '{
+		if (!($1 in least)) { order[++n] = $1; least[$1] = $2 }
+		if ($2 + 0 < least[$1] + 0) least[$1] = $2
 	}
-	END { for (i = 1; i <= n; i++) print order[i] ": " least[order[i]] }' >"$figures.answers-bench" || failed=1
+	END { for (i = 1; i <= n; i++) print order[i] " " least[order[i]] }' >"$figures.answers-bench" || failed=1
 zoo/make.sh decoding >>"$figures.answers-bench" || failed=1
 
 # within NAME LIMIT: a figure of decoding is there and at most LIMIT.

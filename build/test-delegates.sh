@@ -28,7 +28,7 @@ if [ "$(this_arch)" = amd64 ]; then
 	grep -E '^[a-z0-9_]+: ' "$cache/qemu.log" >"$figures.delegate-qemu" || true
 fi
 go test -run '^$' -bench Chain -benchtime 20000x ./delegates |
-	awk '/^BenchmarkChain/ { for (i = 3; i < NF; i += 2) if ($(i + 1) == "chain-µs") print "chain_cost_us: " $i }' >"$figures.delegate-bench" || failed=1
+	bench_figures | sed -n 's/^chain_chain_us: /chain_cost_us: /p' >"$figures.delegate-bench" || failed=1
 
 printf '\n== figures\n'
 cat "$figures.delegates" "$figures.delegate-faults" "$figures.delegate-peer" "$figures.delegate-qemu" "$figures.delegate-bench" 2>/dev/null || true

@@ -21,6 +21,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -50,23 +51,31 @@ class Grab:
     decoded: float
 
 
+def ticks(fps: float) -> Iterator[None]:
+    """As a live camera: the next one comes when its time has; with fps 0 at once."""
+    due = time.monotonic()
+    while True:
+        if fps:
+            due = max(due + 1 / fps, time.monotonic())
+            time.sleep(max(0.0, due - time.monotonic()))
+        yield
+
+
 class Serial:
     """Decodes when asked; starts the clip again while frames are wanted."""
 
     def __init__(self, path: str, frames: int, fps: float = 0) -> None:
         self._path, self._left, self._once = path, frames, frames == 0
-        self._interval = 1 / fps if fps else 0.0  # as a live camera: a frame comes when its time has
+        self._ticks = ticks(fps)
         self._video = cv2.VideoCapture(path)
         if not self._video.isOpened():
             raise Failed(f"{path} cannot be opened as a video", EX_NOINPUT)
 
     def grabs(self) -> Iterator[Grab]:
         """Every frame of the clip once, or as many frames as were asked for."""
-        got, due = 0, time.monotonic()
+        got = 0
         while self._once or self._left > 0:
-            if self._interval:
-                due = max(due + self._interval, time.monotonic())
-                time.sleep(max(0.0, due - time.monotonic()))
+            next(self._ticks)
             asked = time.monotonic()
             ok, picture = self._video.read()
             if ok:
@@ -281,11 +290,7 @@ def run_invoke(args: argparse.Namespace) -> dict[str, object]:
     model = Classifier(args)
     model.warm_up()
     took, start, cpu = [], time.monotonic(), cpu_seconds()
-    due = time.monotonic()
-    for _ in range(args.frames or 500):
-        if args.fps > 0:
-            due += 1 / args.fps
-            time.sleep(max(0.0, due - time.monotonic()))
+    for _ in islice(ticks(args.fps), args.frames or 500):
         t = time.monotonic()
         model.invoke()
         took.append(time.monotonic() - t)

@@ -130,7 +130,7 @@ struct ea_area {
     for (int d = from; d < to; d++, w += n) {
       const unsigned char *p = s + 3 * across.first[d];
       lanes v = {0, 0, 0, 0};
-#pragma GCC unroll 4
+#pragma GCC unroll 4  // -O2 unrolls nothing
       for (int i = 0; i < n; i++) v += load(p + 3 * i) * w[i];
       row[d] = v;
     }
